@@ -1,0 +1,1 @@
+"""YAML files: the rig, the emotions, and nothing but deviations from documented defaults."""

@@ -1,0 +1,1 @@
+"""A Performance and a Direction enter; the directed Performance leaves."""

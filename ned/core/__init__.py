@@ -1,0 +1,1 @@
+"""The ground floor: clips, tracks, performances, timelines and errors; imports no room."""

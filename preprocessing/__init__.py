@@ -1,0 +1,1 @@
+"""A clip enters; one Track (box, landmarks, confidence per frame) per face leaves."""

@@ -1,0 +1,1 @@
+"""A frame, its Performance and the directed one enter; the edited face region leaves."""
