@@ -1,0 +1,142 @@
+"""The roof: the command line; the only module that knows every room, and that prints."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Union
+
+from ned import __version__
+from ned.core.errors import NedError
+from ned.core.progress import SILENT, Progress, TerminalProgress
+from ned.options import DemoOptions, DirectOptions, InfoOptions
+
+_OUR_PACKAGES = ("ned", "preprocessing", "deca", "manipulator", "renderer", "postprocessing")
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+_PIPE_CLOSED = 141  # 128 + SIGPIPE
+
+
+def _direct(options: DirectOptions, progress: Progress) -> Sequence[str]:
+    from ned.direct import direct
+
+    return direct(options, progress=progress).summary
+
+
+def _demo(options: DemoOptions, progress: Progress) -> Sequence[str]:
+    from ned.demo import demo
+
+    return demo(options.folder, progress=progress)
+
+
+def _info(options: InfoOptions, progress: Progress) -> Sequence[str]:
+    from ned.info import info
+
+    return info(options.clip, options.contact_sheet, progress=progress)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One row of the table: a subcommand, its options, and what runs it and returns its lines."""
+
+    name: str
+    options: type
+    run: Callable[[Any, Progress], Sequence[str]]
+
+
+COMMANDS = (
+    Command("direct", DirectOptions, _direct),
+    Command("demo", DemoOptions, _demo),
+    Command("info", InfoOptions, _info),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; domain errors become one line.
+
+    Args:
+        arguments: The words after `ned`; those of this process if None.
+
+    Returns:
+        0 on success, 1 on an error, 130 when interrupted, 141 when nobody reads the output.
+
+    Raises:
+        SystemExit: With 0 after help, with 2 when the words cannot be understood.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verbose = "--verbose" in words
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be valid text
+    try:
+        if words[:1] == ["--version"]:
+            print(f"ned {__version__}", flush=True)
+            return 0
+        options = _parse(words)
+        _start_logging(verbose)
+        command = next(row for row in COMMANDS if row.options is type(options))
+        progress = TerminalProgress() if sys.stderr.isatty() else SILENT
+        for line in command.run(options, progress):
+            print(_one_line(line))
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:
+        _discard_output()
+        return _PIPE_CLOSED
+    except KeyboardInterrupt:
+        print("ned: interrupted, nothing was written", file=sys.stderr)
+        return _INTERRUPTED
+    except (NedError, OSError) as error:
+        if verbose:
+            logging.getLogger(__name__).debug("where it happened", exc_info=error)
+        print(f"ned: error: {_one_line(str(error))}", file=sys.stderr)
+        return 1
+
+
+def _parse(words: list[str]) -> object:
+    """The options object of the subcommand that was asked for."""
+    import tyro
+    from tyro import conf
+
+    choices = tuple(Annotated[row.options, conf.subcommand(row.name)] for row in COMMANDS)
+    verbose_help = "Log every step, and show where an error happened."
+    fields = [
+        ("command", Union[choices]),  # noqa: UP007 - built from the table
+        ("verbose", Annotated[bool, conf.arg(help=verbose_help)], dataclasses.field(default=False)),
+    ]
+    parsed = tyro.cli(
+        dataclasses.make_dataclass("Arguments", fields, frozen=True),
+        prog="ned",
+        description="Direct recorded performances: the same take, the same words, another emotion. "
+        "`ned --version` tells the version.",
+        args=words,
+        config=(
+            conf.CascadeSubcommandArgs,
+            conf.FlagCreatePairsOff,
+            conf.OmitArgPrefixes,
+            conf.OmitSubcommandPrefixes,
+        ),
+    )
+    return parsed.command
+
+
+def _start_logging(verbose: bool) -> None:
+    logging.basicConfig(format="ned: %(levelname)s: %(message)s", level=logging.WARNING)
+    for package in _OUR_PACKAGES:
+        logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.NOTSET)
+
+
+def _one_line(text: str) -> str:
+    """The text with line breaks and control characters (as in odd file names) made visible."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _discard_output() -> None:
+    """Point standard output nowhere, so that closing it at exit does not complain again."""
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

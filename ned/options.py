@@ -1,0 +1,229 @@
+"""Options: what a user can ask of each command, with every default and range written once.
+
+The comments under the fields are the help texts of the command line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from ned.core.errors import InputError, OutputError
+from ned.core.notation import check_intensity
+
+Region = Literal["brows", "eyes", "mouth"]
+REGIONS: tuple[Region, ...] = ("brows", "eyes", "mouth")
+
+_STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+_H264_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".ts", ".mts"}
+_BROADCAST_RATES = {  # the spoken names of rates that are not decimal numbers
+    "23.98": Fraction(24000, 1001),
+    "23.976": Fraction(24000, 1001),
+    "29.97": Fraction(30000, 1001),
+    "47.952": Fraction(48000, 1001),
+    "59.94": Fraction(60000, 1001),
+    "119.88": Fraction(120000, 1001),
+}
+
+
+def _mixtures(
+    emotion: Annotated[
+        tuple[tuple[str, ...], ...],
+        UseAppendAction,
+        arg(
+            metavar="MIXTURE",
+            help="Emotion to show: happy, happy:0.8 or happy:0.6+surprised:0.4. Several share the "
+            "clip equally, one after the other.",
+        ),
+    ] = (),
+) -> tuple[str, ...]:
+    """What to show; `--emotion a b` and `--emotion a --emotion b` mean the same."""
+    return tuple(mixture for group in emotion for mixture in group)
+
+
+_OptionalPath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+
+
+@dataclass(frozen=True)
+class DirectOptions:
+    """Show another emotion in a clip: same words, same lips, same head, same shot."""
+
+    clip: Positional[Path]
+    """Footage of the actor; a picture becomes a short clip."""
+    output: Annotated[Path | None, arg(aliases=("-o",), metavar="PATH", help_behavior_hint="")] = (
+        None
+    )
+    """File or folder for the result. By default beside the clip, with the emotion in its name."""
+    emotion: Annotated[tuple[str, ...], arg(constructor=_mixtures)] = ()
+    timeline: Annotated[str | None, arg(metavar="KEYS", help_behavior_hint="")] = None
+    """Emotions over time: "0:neutral 1.5:happy:0.8 4:angry" in seconds, or a .yaml file."""
+    reference: _OptionalPath = None
+    """Clip or picture of anyone whose expression the actor takes on."""
+    intensity: float = 1.0
+    """Multiplies every emotion, 0 to 1.5; 0 returns the footage as it was recorded."""
+    actor: int = 0
+    """Which face, counted from 0 for the largest."""
+    regions: tuple[Region, ...] = REGIONS
+    """Parts of the face that may change."""
+    speech_lock: float = 1.0
+    """How firmly the lips keep to the words, 0 (free) to 1 (closures and openings as recorded)."""
+    shading: float = 1.0
+    """Strength of the light and shade of new folds, 0 to 1."""
+    seed: int = 0
+    """Seed of everything random: the same seed gives the same take."""
+    variant: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
+    """Number of an alternative take of the same emotion; none is the plain one."""
+    duration: Annotated[float | None, arg(metavar="SECONDS", help_behavior_hint="")] = None
+    """Length of the clip made from a picture."""
+    frame_rate: Annotated[str, arg(metavar="FPS")] = "25"
+    """Frames per second of the clip made from a picture: 25, 23.976 or 24000/1001."""
+    codec: str = "libx264"
+    """Video encoder."""
+    crf: float = 16.0
+    """Constant rate factor of the encoder, 0 (best) to 63; 16 is hard to tell from the source."""
+    preset: str = "medium"
+    """Speed preset of the encoder, ultrafast to veryslow."""
+    pixel_format: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    """Pixel format of the result, such as yuv420p; by default that of the source."""
+    preview: _OptionalPath = None
+    """Also write a clip here with the source on the left and the result on the right."""
+    contact_sheet: _OptionalPath = None
+    """Also write a picture here with frames of the source above those of the result."""
+    sidecar: Annotated[bool, arg(help_behavior_hint="(default: on)")] = True
+    """The record of what was done, and to which frames, in <output>.json."""
+    performance: _OptionalPath = None
+    """Use the tracking saved here instead of tracking the clip again."""
+    save_performance: _OptionalPath = None
+    """Save the tracking here, to direct the clip again without waiting for it."""
+    provenance: Annotated[bool, arg(help_behavior_hint="(default: on)")] = True
+    """The mark in the result's metadata that says it was edited."""
+
+    def __post_init__(self) -> None:
+        """Check every range and combination.
+
+        Raises:
+            InputError: A value is out of range, or it is unclear what to show.
+            OutputError: A result would overwrite an input or another result.
+        """
+        wishes = (("--emotion", self.emotion), ("--timeline", self.timeline))
+        given = [flag for flag, value in (*wishes, ("--reference", self.reference)) if value]
+        if not given:
+            raise InputError(
+                "nothing to show: give --emotion happy, --timeline '0:neutral 1.5:happy' "
+                "or --reference other.mp4"
+            )
+        if len(given) > 1:
+            raise InputError(f"{' and '.join(given)} exclude each other, give one of them")
+        check_intensity("--intensity", self.intensity)
+        _check_range("--speech-lock", self.speech_lock, 0, 1)
+        _check_range("--shading", self.shading, 0, 1)
+        _check_range("--crf", self.crf, 0, 63)
+        _check_range("--actor", self.actor, 0)
+        _check_range("--seed", self.seed, 0)
+        if self.variant is not None:
+            _check_range("--variant", self.variant, 0)
+        if self.duration is not None and not 0 < self.duration < float("inf"):
+            raise InputError(f"--duration is {self.duration:g}, give seconds above 0")
+        if not self.regions or not set(self.regions) <= set(REGIONS):
+            raise InputError(f"--regions needs one or more of {', '.join(REGIONS)}")
+        _ = self.rate
+        self._check_paths()
+
+    @property
+    def is_still(self) -> bool:
+        """True if the clip's name is that of a picture."""
+        return self.clip.suffix.lower() in _STILL_SUFFIXES
+
+    @property
+    def rate(self) -> Fraction:
+        """`frame_rate` as an exact number; 29.97 and its relatives mean 30000/1001 and so on."""
+        return parse_frame_rate(self.frame_rate)
+
+    @property
+    def output_path(self) -> Path:
+        """Where the result goes: `output`, or a name made from the clip's and what is shown."""
+        if self.output is not None and not self.output.is_dir():
+            return self.output
+        folder = self.clip.parent if self.output is None else self.output
+        kept = self.clip.suffix.lower() in _H264_SUFFIXES
+        suffix = self.clip.suffix if kept else ".mp4"
+        return folder / f"{self.clip.stem}_{self._label}{suffix}"
+
+    @property
+    def sidecar_path(self) -> Path | None:
+        """Where the record of what was done goes; None if it is not wanted."""
+        target = self.output_path
+        return target.with_name(f"{target.name}.json") if self.sidecar else None
+
+    @property
+    def _label(self) -> str:
+        if self.reference is not None:
+            return f"as_{self.reference.stem}"
+        if self.timeline is not None:
+            return "directed"
+        names = re.findall(r"[a-z]+", " ".join(self.emotion).lower())
+        return "_".join(names)[:80] or "directed"
+
+    def _check_paths(self) -> None:
+        inputs = {"clip": self.clip, "reference": self.reference, "performance": self.performance}
+        if self.timeline is not None and " " not in self.timeline:
+            inputs["timeline"] = Path(self.timeline)
+        results = {
+            "output": self.output_path,
+            "sidecar": self.sidecar_path,
+            "preview": self.preview,
+            "contact sheet": self.contact_sheet,
+            "saved performance": self.save_performance,
+        }
+        taken = {os.path.realpath(path): what for what, path in inputs.items() if path is not None}
+        for what, path in results.items():
+            if path is None:
+                continue
+            other = taken.setdefault(os.path.realpath(path), what)
+            if other != what:
+                raise OutputError(f"the {what} {path} is also the {other}, give another name")
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """Direct a portrait that comes with scikit-image, to see what this does."""
+
+    folder: Positional[Path] = Path("demo")
+    """Where the clips and pictures go."""
+
+
+@dataclass(frozen=True)
+class InfoOptions:
+    """Tell what a clip is and which faces are in it."""
+
+    clip: Positional[Path]
+    """The clip or picture."""
+    contact_sheet: _OptionalPath = None
+    """Also write a picture here with the faces found, numbered as --actor counts them."""
+
+
+def parse_frame_rate(text: str) -> Fraction:
+    """Read "25", "23.976" or "24000/1001" as frames per second.
+
+    Raises:
+        InputError: It is not a number from 1 to 1000.
+    """
+    try:
+        rate = _BROADCAST_RATES.get(text) or Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 1 <= rate <= 1000:
+        raise InputError(f"--frame-rate is {text!r}, give 1 to 1000, such as 25 or 24000/1001")
+    return rate
+
+
+def _check_range(flag: str, value: float, low: float, high: float = float("inf")) -> None:
+    if not low <= value <= high:
+        accepted = f"{low:g} or more" if high == float("inf") else f"{low:g} to {high:g}"
+        raise InputError(f"{flag} is {value:g}, give {accepted}")
