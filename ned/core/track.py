@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LANDMARKS = 478
+MESH_POINTS = 468  # without the ten iris points
 _LEVELS = 65535
 _MARGIN = 1.0  # landmarks may lie up to one box side outside of their box
 
@@ -79,11 +80,18 @@ class Track:
 
     def set_landmarks(self, frame: int, points: NDArray[np.float32]) -> None:
         """Store (478, 3) pixels for one frame and derive its box from the 468 mesh points."""
-        low, high = points[:468, :2].min(0), points[:468, :2].max(0)
-        self.boxes[frame] = (*low, *high)
-        origin, side = _code_frame(self.boxes[frame : frame + 1])
-        unit = ((points - origin[0]) / side[0] + _MARGIN) / (1 + 2 * _MARGIN)
-        self.codes[frame] = np.rint(np.clip(unit, 0, 1) * _LEVELS).astype(np.uint16)
+        self.boxes[frame], self.codes[frame] = encode_landmarks(points)
+
+
+def encode_landmarks(
+    points: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
+    """The box (4,) and the codes (478, 3) that a Track keeps of landmarks (478, 3) in pixels."""
+    box = np.concatenate([points[:MESH_POINTS, :2].min(0), points[:MESH_POINTS, :2].max(0)])
+    box = box.astype(np.float32)
+    origin, side = _code_frame(box[None])
+    unit = ((points - origin[0]) / max(float(side[0]), 1e-6) + _MARGIN) / (1 + 2 * _MARGIN)
+    return box, np.rint(np.clip(unit, 0, 1) * _LEVELS).astype(np.uint16)
 
 
 def _code_frame(
