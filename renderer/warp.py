@@ -1,0 +1,173 @@
+"""Warp: the frame's own pixels, moved and shaded by the mesh; needs no training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deca.mesh import load_mesh
+from renderer import surface
+from renderer.raster import paint
+from renderer.shading import TextureFrame
+
+Planes = tuple[NDArray, ...]
+
+
+@dataclass(frozen=True)
+class WarpSettings:
+    """How the displacement is painted and applied.
+
+    Attributes:
+        grid_height: cells from forehead to chin; the field is painted coarsely and enlarged.
+        blur: standard deviation in cells of the blur that hides the triangle edges.
+        facing: (low, high) cosine between surface normal and view; below low nothing moves,
+            above high everything does, so that the outline never drags the background.
+        interpolation: OpenCV's name of the resampling kernel.
+    """
+
+    grid_height: int = 200
+    blur: float = 1.2
+    facing: tuple[float, float] = (0.02, 0.4)
+    interpolation: int = cv2.INTER_CUBIC
+
+
+@dataclass(frozen=True)
+class FaceEdit:
+    """What happens to one face in one frame, in upright image pixels.
+
+    Attributes:
+        landmarks: (478, 3) float32 tracked points.
+        rotation: (3, 3) head-to-camera rotation.
+        displacement: (468, 2) float32 pixels by which the mesh points move.
+        shade: (H, W) float32 log-ratio texture in the frame of `shading.TextureFrame`, or None.
+    """
+
+    landmarks: NDArray[np.float32]
+    rotation: NDArray[np.float32]
+    displacement: NDArray[np.float32]
+    shade: NDArray[np.float32] | None = None
+
+
+class WarpRenderer:
+    """Applies face edits to the planes of decoded frames."""
+
+    def __init__(self, settings: WarpSettings | None = None) -> None:
+        self.settings = settings or WarpSettings()
+        mesh = load_mesh()
+        self._normals = _vertex_normals(mesh.neutral, mesh.triangles)
+        self._triangles, self._skin_from = surface.triangles()
+        self._texture = TextureFrame()
+        uv = np.zeros((surface.POINTS, 2), np.float32)
+        uv[:468] = self._texture.coordinates(mesh.neutral)
+        skin = np.zeros((surface.POINTS, 1), np.float32)
+        skin[:468] = 1
+        self._uv, self._skin = uv, skin
+
+    def facing(self, rotation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(468,) weight of each mesh point, 1 where the surface looks at the camera."""
+        low, high = self.settings.facing
+        cosine = self._normals @ rotation[2]
+        return _smoothstep((cosine - low) / (high - low)).astype(np.float32)
+
+    def render(self, planes: Planes, edits: list[FaceEdit], black: int, middle: int) -> Planes:
+        """Edited copies of (Y, U, V); the planes given are not changed.
+
+        Args:
+            planes: (H, W) uint8 or uint16 luma and two chroma planes, subsampled or not.
+            edits: faces to edit; an edit without displacement and shade changes nothing.
+            black: code of black luma (16 or 0 at 8 bits). middle: code of neutral chroma.
+        """
+        edited = list(planes)
+        for edit in edits:
+            window = self._field(edit, planes[0].shape)
+            if window is None:
+                continue
+            box, field = window
+            for k, plane in enumerate(planes):
+                if edited[k] is plane:
+                    edited[k] = plane.copy()
+                zero = black if k == 0 else middle
+                self._apply(plane, edited[k], box, field, planes[0].shape, zero)
+        return tuple(edited)
+
+    def _field(
+        self, edit: FaceEdit, shape: tuple[int, ...]
+    ) -> tuple[tuple[int, int, int, int], NDArray[np.float32]] | None:
+        """Box (x0, y0, x1, y1) in luma pixels and the field of backward moves and log shade on it."""
+        moved = edit.displacement * self.facing(edit.rotation)[:, None]
+        if not np.any(np.abs(moved) > 1e-3) and edit.shade is None:
+            return None
+        points, moves = surface.complete(edit.landmarks[:468, :2], moved.astype(np.float32))
+        targets = points + moves
+        oval = edit.landmarks[surface.OVAL, :2]
+        cell = max(1.0, float(np.ptp(oval[:, 1])) / self.settings.grid_height)
+        x0, y0 = np.floor(np.minimum(targets.min(0), points.min(0))).astype(int) // 4 * 4 - 4
+        x1, y1 = np.ceil(np.maximum(targets.max(0), points.max(0))).astype(int) // 4 * 4 + 8
+        box = (max(0, x0), max(0, y0), min(shape[1], x1), min(shape[0], y1))
+        width, height = box[2] - box[0], box[3] - box[1]
+        if width < 8 or height < 8:
+            return None
+        columns, rows = max(2, round(width / cell)), max(2, round(height / cell))
+        scale = np.array([columns / width, rows / height], np.float32)
+        attributes = np.concatenate([-moves, self._uv, self._skin], axis=1, dtype=np.float32)
+        canvas = np.zeros((rows, columns, 5), np.float32)
+        cells = ((targets - np.array(box[:2], np.float32)) * scale).astype(np.float32)
+        paint(cells, attributes, self._triangles, self._skin_from, canvas)
+        field = np.zeros((rows, columns, 3), np.float32)
+        field[..., :2] = canvas[..., :2]
+        if edit.shade is not None:
+            uv = canvas[..., 2:4]
+            shade = cv2.remap(edit.shade, uv, None, cv2.INTER_LINEAR, borderValue=0)
+            field[..., 2] = shade * canvas[..., 4]
+        field = cv2.GaussianBlur(field, (0, 0), self.settings.blur, borderType=cv2.BORDER_REPLICATE)
+        return box, field
+
+    def _apply(
+        self,
+        plane: NDArray,
+        target: NDArray,
+        box: tuple[int, int, int, int],
+        field: NDArray[np.float32],
+        luma_shape: tuple[int, ...],
+        zero: int,
+    ) -> None:
+        """Resample `plane` into `target` inside the box, at the plane's own resolution."""
+        fx, fy = plane.shape[1] / luma_shape[1], plane.shape[0] / luma_shape[0]
+        x0, x1 = int(np.ceil(box[0] * fx)), int(np.floor(box[2] * fx))
+        y0, y1 = int(np.ceil(box[1] * fy)), int(np.floor(box[3] * fy))
+        size = (x1 - x0, y1 - y0)
+        large = cv2.resize(field, size, interpolation=cv2.INTER_LINEAR)
+        map_x = large[..., 0] * np.float32(fx) + np.arange(x0, x1, dtype=np.float32)
+        map_y = large[..., 1] * np.float32(fy)
+        map_y += np.arange(y0, y1, dtype=np.float32)[:, None]
+        result = cv2.remap(
+            plane, map_x, map_y, self.settings.interpolation, borderMode=cv2.BORDER_REPLICATE
+        )
+        shade = large[..., 2]
+        if shade.any():
+            ratio = cv2.exp(np.ascontiguousarray(shade))
+            ceiling = 255 if plane.dtype == np.uint8 else 1023
+            toned = (result.astype(np.float32) - zero) * ratio + zero
+            shaded = np.clip(np.rint(toned), 0, ceiling).astype(plane.dtype)
+            result = np.where(shade == 0, result, shaded)
+        target[y0:y1, x0:x1] = result
+
+
+def _vertex_normals(
+    points: NDArray[np.float32], triangles: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """(468, 3) area-weighted unit normals, toward the camera."""
+    a, b, c = (points[triangles[:, k]] for k in range(3))
+    faces = np.cross(b - a, c - a)
+    normals = np.zeros_like(points)
+    for k in range(3):
+        np.add.at(normals, triangles[:, k], faces)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+
+
+def _smoothstep(value: NDArray[np.floating]) -> NDArray[np.floating]:
+    clipped = np.clip(value, 0, 1)
+    return clipped * clipped * (3 - 2 * clipped)
