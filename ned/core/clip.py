@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -18,30 +17,36 @@ from typing import Any
 
 import av
 import av.container
-import av.stream
-import av.video.reformatter
 import cv2
 import numpy as np
+from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from ned.core.errors import InputError
+from ned.core.picture import (
+    FULL_RANGE,
+    LIMITED_RANGE,
+    MATRIX_OF_SPACE,
+    Colour,
+    Orientation,
+    Planes,
+    colour_of,
+    convert,
+    picture_from_planes,
+    planar_format,
+    planar_picture,
+    planes_of,
+    subsampling_of,
+    usual_matrix,
+)
+from ned.core.source import is_cover, mute, open_source, packets_of, quoted, reason
+
+__all__ = ["AudioStream", "Clip", "Colour", "Frame", "Orientation", "Planes"]
 
 log = logging.getLogger(__name__)
 
-Plane = NDArray[np.uint8] | NDArray[np.uint16]
-Planes = tuple[Plane, Plane, Plane]
-
-# ITU-T H.273 code points, as FFmpeg numbers them.
-LIMITED_RANGE, FULL_RANGE = 1, 2
-UNSPECIFIED = 2  # of space, primaries and transfer; the range says 0
-_SPACE_NAMES = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020nc"}
-_MATRIX_OF_SPACE = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020"}
-_SCALER_MATRIX = {"bt709": 1, "bt601": 5, "bt2020": 9}
-_SPACE_OF_MATRIX = {"bt709": 1, "bt601": 6, "bt2020": 9}
-
 _STANDARD_RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)]
 _STANDARD_RATES += [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
-_NOT_FILMS = {"tty", "lavfi", "image2"}  # demuxers that "play" text, recipes and name patterns
 _IMAGE_MAGIC = (
     b"\x89PNG\r\n",
     b"\xff\xd8\xff",
@@ -53,30 +58,6 @@ _IMAGE_MAGIC = (
     b"\x76\x2f\x31\x01",
     *(b"P%d%c" % (kind, space) for kind in range(1, 7) for space in b" \n\t"),
 )
-_ATTEMPTS = 64  # damaged packets in a row after which the rest of a file is given up
-
-_scalers = threading.local()
-
-
-@dataclass(frozen=True)
-class Colour:
-    """Colour tags of a video as code points of ITU-T H.273.
-
-    Attributes:
-        range: 0 unspecified, 1 limited ("tv"), 2 full ("pc").
-        space: matrix coefficients; 1 bt709, 5 and 6 bt601, 9 bt2020, 2 unspecified.
-        primaries: 1 bt709, 9 bt2020, 12 Display P3, 2 unspecified, ...
-        transfer: 1 bt709, 13 sRGB, 16 PQ, 18 HLG, 2 unspecified, ...
-    """
-
-    range: int = 0
-    space: int = UNSPECIFIED
-    primaries: int = UNSPECIFIED
-    transfer: int = UNSPECIFIED
-
-    def __str__(self) -> str:
-        name = _SPACE_NAMES.get(self.space, "unspecified")
-        return f"{name}, {('unspecified', 'limited', 'full')[self.range]} range"
 
 
 @dataclass(frozen=True)
@@ -89,44 +70,6 @@ class AudioStream:
     channels: int
     layout: str
     language: str | None
-
-
-@dataclass(frozen=True)
-class Orientation:
-    """How stored pictures become upright: transpose first, then mirror the axes."""
-
-    transposed: bool = False
-    mirrored_x: bool = False
-    mirrored_y: bool = False
-
-    @classmethod
-    def from_display_matrix(cls, data: bytes) -> Orientation:
-        """Orientation nearest to a 3x3 int32 display matrix (row vectors, 16.16 fixed point)."""
-        a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
-        if max(abs(b), abs(c)) > max(abs(a), abs(d)):
-            return cls(True, c < 0, b < 0)
-        return cls(False, a < 0, d < 0)
-
-    @property
-    def rotation(self) -> int:
-        """Clockwise degrees that turn the stored picture upright (mirroring comes on top)."""
-        if self.transposed:
-            return 90 if self.mirrored_x else 270
-        return 180 if self.mirrored_y else 0
-
-    @property
-    def upside_up(self) -> bool:
-        """True where nothing has to be done."""
-        return self == Orientation()
-
-    def apply(self, plane: Plane) -> Plane:
-        """Upright contiguous copy of one (h, w) plane; no sample changes its value."""
-        if self.transposed:
-            plane = cv2.transpose(plane)  # type: ignore[assignment]
-        if self.mirrored_x or self.mirrored_y:
-            axis = -1 if self.mirrored_x and self.mirrored_y else int(self.mirrored_x)
-            plane = cv2.flip(plane, axis)  # type: ignore[assignment]
-        return plane
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +213,7 @@ class Clip:
     @property
     def matrix(self) -> str:
         """ "bt709", "bt601" or "bt2020": the YUV matrix, by picture size where not tagged."""
-        return _MATRIX_OF_SPACE.get(self.colour.space) or _usual_matrix(self.coded_size)
+        return MATRIX_OF_SPACE.get(self.colour.space) or usual_matrix(self.coded_size)
 
     @property
     def full_range(self) -> bool:
@@ -289,156 +232,6 @@ class Clip:
         return _image_frames(self) if self.is_image else _video_frames(self)
 
 
-def quoted(path: str | Path) -> str:
-    """A path for a message: in quotes, on one line whatever the name contains."""
-    return repr(str(path))
-
-
-def open_source(path: Path) -> av.container.InputContainer:
-    """Open a media file whatever characters its name has.
-
-    Raises:
-        InputError: There is no readable media file.
-    """
-    try:
-        if path.is_dir():
-            raise InputError(f"{quoted(path)} is a folder; give one video or image file")
-        if not path.exists():
-            raise InputError(f"{quoted(path)} does not exist; give a video or image file")
-        if not path.is_file():
-            raise InputError(f"{quoted(path)} is not a regular file; give a video or image file")
-        if path.stat().st_size == 0:
-            raise InputError(f"{quoted(path)} is empty (0 bytes); copy or record it again")
-        container = av.open(f"file:{path.absolute()}", metadata_errors="surrogateescape")
-    except (av.FFmpegError, OSError, ValueError) as error:
-        if isinstance(error, PermissionError):
-            raise InputError(f"{quoted(path)} cannot be read: permission denied") from error
-        raise InputError(
-            f"{quoted(path)} is not a video or image that can be read ({reason(error)}); "
-            "it may be incomplete or of another kind"
-        ) from error
-    if container.format.name in _NOT_FILMS:
-        container.close()
-        raise InputError(f"{quoted(path)} is not a video or image; give one that is")
-    return container
-
-
-def reason(error: BaseException) -> str:
-    """FFmpeg's or the system's words for an error, on one line."""
-    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(words).split())
-
-
-def subsampling_of(pixel_format: str) -> tuple[int, int]:
-    """(horizontal, vertical) luma samples per chroma sample of a YUV pixel format."""
-    description = av.VideoFormat(pixel_format, 16, 16)
-    return 16 // description.chroma_width(16), 16 // description.chroma_height(16)
-
-
-def planar_format(source_format: str, transposed: bool = False) -> str:
-    """The planar YUV format of 8 or 10 bits that holds a decoder's format with the least loss.
-
-    Args:
-        source_format: any pixel format of FFmpeg.
-        transposed: 4:2:2 turned by 90 degrees would become 4:4:0, which few encoders know;
-            4:4:4 takes its place.
-    """
-    description = av.VideoFormat(source_format, 16, 16)
-    channels = [part for part in description.components if not part.is_alpha]
-    depth = max(part.bits for part in channels)
-    chroma = {(8, 8): "420", (4, 4): "420", (8, 16): "422", (4, 16): "422"}.get(
-        (description.chroma_width(16), description.chroma_height(16)), "444"
-    )
-    if description.is_rgb or description.has_palette or source_format.startswith(("bayer", "xyz")):
-        chroma = "444"
-    elif len(channels) == 1:
-        chroma = "420"
-    if transposed and chroma == "422":
-        chroma = "444"
-    return f"yuv{chroma}p10le" if depth > 8 else f"yuv{chroma}p"
-
-
-def planes_of(picture: av.VideoFrame) -> Planes:
-    """Read-only views of a planar YUV picture's samples, without its row padding."""
-    dtype = np.uint16 if picture.format.name.endswith("10le") else np.uint8
-    planes = []
-    for plane in picture.planes:
-        stride = abs(plane.line_size) // dtype().itemsize
-        rows = np.frombuffer(plane, dtype).reshape(plane.height, stride)[:, : plane.width]
-        rows.flags.writeable = False
-        planes.append(rows if plane.line_size > 0 else rows[::-1])
-    return planes[0], planes[1], planes[2]
-
-
-def picture_from_planes(planes: Planes, pixel_format: str) -> av.VideoFrame:
-    """A new picture of `pixel_format` filled with Y (H, W), U and V (h, w); one copy."""
-    height, width = planes[0].shape
-    picture = av.VideoFrame(width, height, pixel_format)
-    for plane, samples in zip(picture.planes, planes, strict=True):
-        stride = plane.line_size // samples.dtype.itemsize
-        rows = np.frombuffer(plane, samples.dtype).reshape(plane.height, stride)
-        rows[:, : plane.width] = samples
-    return picture
-
-
-def convert(
-    picture: av.VideoFrame,
-    pixel_format: str,
-    matrix: str,
-    source_range: int,
-    target_range: int,
-    size: tuple[int, int] | None = None,
-) -> av.VideoFrame:
-    """Convert a picture's pixel format (and size) with one given YUV matrix."""
-    if not hasattr(_scalers, "scaler"):
-        _scalers.scaler = av.video.reformatter.VideoReformatter()
-    width, height = size or (picture.width, picture.height)
-    return _scalers.scaler.reformat(
-        picture,
-        width,
-        height,
-        pixel_format,
-        src_colorspace=_SCALER_MATRIX[matrix],
-        dst_colorspace=_SCALER_MATRIX[matrix],
-        src_color_range=source_range,
-        dst_color_range=target_range,
-        threads=1,
-    )
-
-
-def mute(stream: Any) -> None:
-    """Let the demuxer skip a stream that nobody reads, where this PyAV can."""
-    if hasattr(av.stream, "Discard"):
-        stream.discard = av.stream.Discard.all
-
-
-def packets_of(
-    container: av.container.InputContainer, streams: Any, path: Path
-) -> Iterator[av.Packet]:
-    """Packets of some streams; unreadable stretches are jumped over and logged.
-
-    Raises:
-        InputError: The file cannot be read any more.
-    """
-    packets, failures = container.demux(streams), 0
-    while failures < _ATTEMPTS:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.InvalidDataError as error:
-            failures += 1
-            if failures == 1:
-                log.warning("%s: damaged data (%s)", quoted(path), reason(error))
-            packets = container.demux(streams)  # a generator ends with its exception
-            continue
-        except (av.FFmpegError, OSError) as error:
-            raise InputError(f"{quoted(path)} cannot be read: {reason(error)}") from error
-        failures = 0
-        yield packet
-    log.warning("%s: the rest of the file is unreadable and left out", quoted(path))
-
-
 class _Decoder:
     """Pictures of one video stream in order of presentation; counts what was damaged."""
 
@@ -455,7 +248,7 @@ class _Decoder:
         for packet in packets_of(self.container, self.stream, self.path):
             try:
                 pictures = self.stream.decode(packet)
-            except av.FFmpegError as error:
+            except FFmpegError as error:
                 self.damaged += 1
                 log.debug("%s: packet at %s: %s", quoted(self.path), packet.pts, reason(error))
                 continue
@@ -478,9 +271,9 @@ def _open_video(path: Path) -> Clip:
         if picture is None:
             raise InputError(f"{quoted(path)}: no picture can be decoded; the file is damaged")
 
-        matrix = next((d for d in picture.side_data if d.type.name == "DISPLAYMATRIX"), None)
+        matrix = next((d for d in _side_data(picture) if d.type.name == "DISPLAYMATRIX"), None)
         orientation = Orientation.from_display_matrix(bytes(matrix)) if matrix else Orientation()
-        coded_size = (picture.width, picture.height)
+        coded_size = width, height = picture.width, picture.height
         name = picture.format.name
         aspect = stream.sample_aspect_ratio or None
         rate, variable = _rate_of(stream)
@@ -490,7 +283,7 @@ def _open_video(path: Path) -> Clip:
         start = picture.pts if picture.pts is not None else picture.dts
         return Clip(
             path=path,
-            size=coded_size[::-1] if orientation.transposed else coded_size,
+            size=(height, width) if orientation.transposed else coded_size,
             coded_size=coded_size,
             orientation=orientation,
             sample_aspect_ratio=1 / aspect if aspect and orientation.transposed else aspect,
@@ -502,7 +295,7 @@ def _open_video(path: Path) -> Clip:
             duration=seconds or (float(count / rate) if count else None),
             pixel_format=planar_format(name, orientation.transposed),
             source_format=name,
-            colour=_colour_of(picture),
+            colour=colour_of(picture),
             codec=stream.codec_context.codec.canonical_name,
             stream_index=stream.index,
             audio=tuple(_describe(s) for s in container.streams.audio),
@@ -523,12 +316,14 @@ def _video_frames(clip: Clip) -> Iterator[Frame]:
             if previous is not None and pts <= previous:
                 pts, repaired = previous + 1, repaired + 1
             duration = decoded.duration or None
-            picture = _delivered(decoded, clip)
+            picture: av.VideoFrame | None = planar_picture(
+                decoded, clip.pixel_format, clip.matrix, clip.full_range, clip.coded_size
+            )
             planes = planes_of(picture)
             if not clip.orientation.upside_up:
-                planes, picture = tuple(map(clip.orientation.apply, planes)), None
+                planes, picture = clip.orientation.apply_to_all(planes), None
             time = float((pts - clip.first_pts) * clip.time_base)
-            yield Frame(clip, index, pts, time, duration, planes, picture)  # type: ignore[arg-type]
+            yield Frame(clip, index, pts, time, duration, planes, picture)
             previous, index = pts, index + 1
     if decoder.damaged:
         log.warning("%s: %d damaged pictures", quoted(clip.path), decoder.damaged)
@@ -543,37 +338,8 @@ def _video_frames(clip: Clip) -> Iterator[Frame]:
             )
 
 
-def _delivered(picture: av.VideoFrame, clip: Clip) -> av.VideoFrame:
-    """The picture in the clip's planar format and size; itself wherever that is what it is."""
-    name = picture.format.name
-    fits = (picture.width, picture.height) == clip.coded_size
-    if fits and name.replace("yuvj", "yuv") == clip.pixel_format:
-        return picture
-    if fits and name in ("gray", "gray10le"):
-        return _picture_from_gray(picture, clip.pixel_format)
-    source_range = picture.color_range or (FULL_RANGE if clip.full_range else LIMITED_RANGE)
-    target_range = FULL_RANGE if clip.full_range else LIMITED_RANGE
-    if av.VideoFormat(name).is_rgb or av.VideoFormat(name).has_palette:
-        source_range = FULL_RANGE
-    return convert(
-        picture, clip.pixel_format, clip.matrix, source_range, target_range, clip.coded_size
-    )
-
-
-def _picture_from_gray(picture: av.VideoFrame, pixel_format: str) -> av.VideoFrame:
-    ten_bits = pixel_format.endswith("10le")
-    dtype = np.uint16 if ten_bits else np.uint8
-    plane = picture.planes[0]
-    stride = plane.line_size // dtype().itemsize
-    luma = np.frombuffer(plane, dtype).reshape(plane.height, stride)[:, : plane.width]
-    height, width = luma.shape
-    chroma = np.full(((height + 1) // 2, (width + 1) // 2), 512 if ten_bits else 128, dtype)
-    return picture_from_planes((luma, chroma, chroma), pixel_format)
-
-
-def is_cover(stream: Any) -> bool:
-    """True for a picture attached to a song or film, which is no film itself."""
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+def _side_data(picture: Any) -> Any:
+    return picture.side_data
 
 
 def _describe(stream: Any) -> AudioStream:
@@ -586,24 +352,6 @@ def _describe(stream: Any) -> AudioStream:
         layout=context.layout.name if context is not None else "unknown",
         language=stream.language,
     )
-
-
-def _colour_of(picture: av.VideoFrame) -> Colour:
-    name = picture.format.name
-    colour = Colour(
-        picture.color_range, picture.colorspace, picture.color_primaries, picture.color_trc
-    )
-    if name.startswith("yuvj"):
-        return dataclasses.replace(colour, range=FULL_RANGE)
-    description = av.VideoFormat(name)
-    if description.is_rgb or description.has_palette or colour.space == 0:
-        space = _SPACE_OF_MATRIX[_usual_matrix((picture.width, picture.height))]
-        return dataclasses.replace(colour, range=LIMITED_RANGE, space=space)
-    return colour
-
-
-def _usual_matrix(size: tuple[int, int]) -> str:
-    return "bt709" if size[0] >= 1280 or size[1] > 576 else "bt601"
 
 
 def _rate_of(stream: Any) -> tuple[Fraction, bool]:
@@ -627,7 +375,7 @@ def _is_image(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             start = file.read(16)
-    except OSError:
+    except (OSError, ValueError):
         return False
     return start.startswith(_IMAGE_MAGIC) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
 

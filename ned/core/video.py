@@ -7,13 +7,10 @@ and attachments are copied packet for packet. A file appears under its name when
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
+import dataclasses
 import logging
-import math
-import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -21,24 +18,20 @@ from types import TracebackType
 from typing import Any, Literal
 
 import av
-import av.container
+from av.error import FFmpegError
 
-from ned.core.clip import (
+from ned.core.clip import Clip, Frame
+from ned.core.copies import Copies, common_shift, copy_tags, open_target, require_sound
+from ned.core.errors import InputError, OutputError
+from ned.core.partial import Partial, output_errors
+from ned.core.picture import (
     FULL_RANGE,
     LIMITED_RANGE,
-    Clip,
-    Frame,
     convert,
-    is_cover,
-    mute,
-    open_source,
-    packets_of,
     picture_from_planes,
-    quoted,
-    reason,
     subsampling_of,
 )
-from ned.core.errors import InputError, OutputError
+from ned.core.source import open_source, quoted, reason
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +50,11 @@ _QUALITY_OPTIONS = {
     "libaom-av1": ("crf",),
     "libsvtav1": ("crf",),
 }
-_QUANTISER_CODECS = {"mpeg4", "mpeg2video", "mjpeg"}  # they know no crf, only a quantiser
+_QUANTISER_CODECS = {"mpeg4", "mpeg2video"}  # they know no crf, only a quantiser
 _BEST_QUANTISER = 2 * 118
 _EVEN_SIZE_CODECS = {"libx264", "libx265", "libsvtav1"}
 _FIXED_RATE_CODECS = {"mpeg4", "mpeg2video"}  # their clocks cannot count in 1/90000 s
 _STALE_TAGS = {"encoder", "rotate", "duration", "bps", "number_of_frames", "number_of_bytes"}
-_BRAND_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 
 
 @dataclass(frozen=True)
@@ -96,7 +88,7 @@ def check_output(source: str | Path, output: str | Path) -> None:
             missing or refuses a new file.
     """
     _check_names(Path(source), Path(output))
-    _Partial(Path(output)).discard()
+    Partial(Path(output)).discard()
 
 
 def remux(clip: Clip, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -116,10 +108,10 @@ def remux(clip: Clip, path: str | Path, metadata: Mapping[str, str] | None = Non
     if clip.is_image:
         raise InputError(f"{quoted(clip.path)} is a still image; it has no streams to copy")
     format_name = _check_names(clip.path, path)
-    partial = _Partial(path)
+    partial = Partial(path)
     try:
         if not metadata and FORMATS.get(clip.path.suffix.lower()) == format_name:
-            with _output_errors(path):
+            with output_errors(path):
                 shutil.copyfile(clip.path, partial.path)
         else:
             _remux_into(clip, path, partial, format_name, metadata or {})
@@ -157,9 +149,9 @@ class VideoWriter:
         self.settings = settings or EncoderSettings()
         self.metadata = dict(metadata or {})
         self.frame_count = 0
-        self._partial: _Partial | None = None
+        self._partial: Partial | None = None
         self._container: Any = None
-        self._copies: _Copies | None = None
+        self._copies: Copies | None = None
 
     def __enter__(self) -> VideoWriter:
         """Begin the file.
@@ -169,7 +161,7 @@ class VideoWriter:
             OutputError: The file cannot be written, or its container cannot hold the codec.
         """
         format_name = _check_names(self.clip.path, self.path)
-        self._partial = _Partial(self.path)
+        self._partial = Partial(self.path)
         try:
             self._begin(format_name)
         except BaseException:
@@ -198,7 +190,7 @@ class VideoWriter:
         picture.time_base = self._time_base
         if frame.duration:
             picture.duration = max(1, round(frame.duration * self._ratio))
-        with _output_errors(self.path):
+        with output_errors(self.path):
             self._send(self._stream.encode(picture))
         self.frame_count += 1
 
@@ -223,37 +215,38 @@ class VideoWriter:
         assert self._partial is not None
         clip, target = self.clip, None
         source = None if clip.is_image else open_source(clip.path)
-        self._copies = copies = _Copies(source, self.path, format_name)
-        wanted = list(source.streams) if source is not None else []
+        self._copies = copies = Copies(source, self.path, format_name)
+        wanted: list[Any] = list(source.streams) if source is not None else []
         if self.settings.audio == "none":
             wanted = [stream for stream in wanted if stream.type != "audio"]
         kept = [s for s in wanted if s.index == clip.stream_index or copies.can_hold(s)]
-        _require_sound(self.path, wanted, kept)
+        require_sound(self.path, wanted, kept)
 
         starts = [s.start_time * s.time_base for s in kept if s.start_time is not None]
         starts.append(clip.first_pts * clip.time_base)
-        shift = _common_shift(starts, [clip.time_base, *(s.time_base for s in kept if s.time_base)])
+        shift = common_shift(starts, [clip.time_base, *(s.time_base for s in kept if s.time_base)])
         offset = any(start != shift for start in starts)
-        with _output_errors(self.path):
-            target = _open_target(self._partial.path, format_name, clip, kept, offset)
+        with output_errors(self.path):
+            target = open_target(self._partial.path, format_name, clip, kept, offset)
             self._container = target
         for stream in kept or [None]:
             if stream is None or stream.index == clip.stream_index:
                 self._stream = self._add_encoder(target, format_name, stream)
             else:
                 copies.add(target, stream)
-        _copy_tags(source, target, shift, self.metadata)
+        copy_tags(source, target, shift, self.metadata)
         self._shift = int(shift / clip.time_base)
         self._last_pts: int | None = None
         if clip.interlaced:
             log.warning("%s is interlaced; it is written as progressive", quoted(clip.path))
-        with _output_errors(self.path):
+        with output_errors(self.path):
             target.start_encoding()
         copies.start(target, shift)
 
     def _add_encoder(self, target: Any, format_name: str, source: Any) -> Any:
         clip, settings = self.clip, self.settings
         codec = _find_encoder(settings.codec)
+        settings = dataclasses.replace(settings, codec=codec.name)  # "h264" means libx264
         self._pixel_format = _encoder_format(codec, clip, settings.pixel_format)
         try:
             stream = target.add_stream(settings.codec, rate=clip.frame_rate)
@@ -263,7 +256,7 @@ class VideoWriter:
                 f"codec that it holds ({'libvpx-vp9' if format_name == 'webm' else 'libx264'})"
             ) from error
         self._rounded = format_name == "avi" or settings.codec in _FIXED_RATE_CODECS
-        self._time_base = 1 / clip.frame_rate if self._rounded else clip.time_base
+        self._time_base: Fraction = 1 / clip.frame_rate if self._rounded else clip.time_base
         self._ratio = clip.time_base / self._time_base
         context = stream.codec_context
         context.width, context.height = clip.size
@@ -308,7 +301,7 @@ class VideoWriter:
         picture.color_trc = clip.colour.transfer
         return picture
 
-    def _send(self, packets: list[av.Packet]) -> None:
+    def _send(self, packets: list[Any]) -> None:
         assert self._copies is not None
         for packet in packets:
             if packet.dts is not None:
@@ -319,7 +312,7 @@ class VideoWriter:
         assert self._partial is not None and self._copies is not None
         if not self.frame_count:
             raise OutputError(f"{quoted(self.path)} would be empty: no frame was written")
-        with _output_errors(self.path):
+        with output_errors(self.path):
             self._send(self._stream.encode(None))
             self._copies.advance(None)
             self._container.close()
@@ -330,304 +323,62 @@ class VideoWriter:
         if self._partial is not None:
             self._partial.discard()  # first, so that closing finds no long file to tidy up
         if self._container is not None:
-            with contextlib.suppress(av.FFmpegError, OSError):
+            with contextlib.suppress(FFmpegError, OSError):
                 self._container.close()
         if self._copies is not None:
             self._copies.close()
         self._partial, self._container, self._copies = None, None, None
 
 
-class _Partial:
-    """A file under a hidden name until it is complete; one process at a time."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-        name = f".{target.name}.partial"
-        if len(os.fsencode(name)) > 255:
-            name = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]}.partial"
-        self.path = target.parent / name
-        self._published = False
-        with _output_errors(target):
-            self._file: int | None = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o666)
-        if not _lock(self._file):
-            os.close(self._file)
-            raise OutputError(f"{quoted(target)} is being written by another process; wait for it")
-
-    def publish(self) -> None:
-        """Give the complete file its name.
-
-        Raises:
-            OutputError: The disk does not take the rest of the data, or the name.
-        """
-        assert self._file is not None
-        with _output_errors(self.target):
-            os.fsync(self._file)
-            self.path.replace(self.target)
-        self._published = True
-
-    def discard(self) -> None:
-        """Remove the file unless it is published; a second call does nothing."""
-        if self._file is None:
-            return
-        if not self._published:
-            with contextlib.suppress(OSError):
-                self.path.unlink()
-        os.close(self._file)
-        self._file = None
-
-
-class _Copies:
-    """Streams that go from the source to the target packet for packet, as time goes on."""
-
-    def __init__(self, source: Any, path: Path, format_name: str) -> None:
-        self.source = source
-        self.path = path
-        self.format_name = format_name
-        self._streams: dict[int, Any] = {}
-        self._last: dict[int, int] = {}
-        self._lost: dict[int, int] = {}
-        self._waiting: av.Packet | None = None
-        self._packets: Iterator[av.Packet] = iter(())
-
-    def can_hold(self, stream: Any) -> bool:
-        """True where the target's container takes the stream; a stream left out is logged."""
-        if stream.type == "data" and stream.name in (None, "bin_data"):
-            return False  # QuickTime's time code and chapter tracks: the muxer makes its own
-        if is_cover(stream):
-            problem = "a cover picture"
-        else:
-            problem = _trial(stream, self.format_name)
-        if problem is None:
-            return True
-        log.warning(
-            "%s: %s stream %d is left out, %s cannot hold it (%s)",
-            *(quoted(self.path), stream.type, stream.index, self.path.suffix, problem),
-        )
-        return False
-
-    def add(self, target: Any, stream: Any) -> None:
-        """Begin a copy of one stream in the target."""
-        self._streams[stream.index] = _add_copy(target, stream)
-
-    def start(self, target: Any, shift: Fraction) -> None:
-        """Begin to read; the target's header has been written."""
-        self._target = target
-        self._shift = shift
-        if self.source is None:
-            return
-        for stream in self.source.streams:
-            if stream.index not in self._streams:
-                mute(stream)
-        if self._streams:
-            wanted = [self.source.streams[index] for index in self._streams]
-            self._packets = packets_of(self.source, wanted, Path(self.source.name[5:]))
-
-    def advance(self, until: Fraction | None) -> None:
-        """Write the packets that are due up to a time in the target, or all that are left."""
-        while True:
-            packet = self._waiting or next(self._packets, None)
-            self._waiting = None
-            if packet is None:
-                break
-            if packet.dts is None and packet.pts is None and packet.size == 0:
-                continue  # the end of a stream
-            when = packet.dts if packet.dts is not None else packet.pts
-            if until is not None and when is not None:
-                if when * packet.time_base - self._shift > until:
-                    self._waiting = packet
-                    return
-            self._write(packet)
-        if until is None:
-            for index, count in self._lost.items():
-                log.warning(
-                    "%s: %d packets of stream %d were left out, they are damaged",
-                    *(quoted(self.path), count, index),
-                )
-
-    def _write(self, packet: av.Packet) -> None:
-        index = packet.stream_index
-        stream = self._streams[index]
-        factor = packet.time_base / stream.time_base
-        shift = self._shift / stream.time_base
-        last = self._last.get(index)
-        dts = packet.dts if packet.dts is not None else packet.pts
-        if dts is None:
-            when = (last if last is not None else -1) + 1
-        else:
-            when = _nearest(dts * factor - shift)
-        later = 0 if self.format_name in ("matroska", "webm") else 1
-        if last is not None and when < last + later:
-            when = last + later
-        pts = _nearest(packet.pts * factor - shift) if packet.pts is not None else when
-        packet.duration = _nearest((packet.duration or 0) * factor)
-        packet.dts, packet.pts = when, max(pts, when)
-        packet.time_base = stream.time_base
-        packet.stream = stream
-        try:
-            self._target.mux_one(packet)
-        except (av.ArgumentError, av.InvalidDataError) as error:
-            self._lost[index] = self._lost.get(index, 0) + 1
-            log.debug("%s: stream %d: %s", quoted(self.path), index, reason(error))
-        else:
-            self._last[index] = when
-
-    def close(self) -> None:
-        """Let go of the source."""
-        if self.source is not None:
-            self.source.close()
-
-
 def _remux_into(
-    clip: Clip, path: Path, partial: _Partial, format_name: str, metadata: Mapping[str, str]
+    clip: Clip, path: Path, partial: Partial, format_name: str, metadata: Mapping[str, str]
 ) -> None:
-    with contextlib.ExitStack() as stack:
-        source = stack.enter_context(open_source(clip.path))
-        copies = _Copies(source, path, format_name)
-        wanted = list(source.streams)
+    with open_source(clip.path) as source:
+        copies = Copies(source, path, format_name)
+        wanted: list[Any] = list(source.streams)
         kept = [stream for stream in wanted if copies.can_hold(stream)]
         if clip.stream_index not in [stream.index for stream in kept]:
-            raise OutputError(f"{path.suffix} cannot hold {clip.codec}; choose .mkv")
-        _require_sound(path, wanted, kept)
+            raise OutputError(f"{path.suffix} cannot hold {clip.codec} as it is; choose .mkv")
+        require_sound(path, wanted, kept)
         starts = [s.start_time * s.time_base for s in kept if s.start_time is not None]
-        shift = _common_shift(starts, [s.time_base for s in kept if s.time_base])
+        shift = common_shift(starts, [s.time_base for s in kept if s.time_base])
         offset = any(start != shift for start in starts)
-        with _output_errors(path):
-            target = _open_target(partial.path, format_name, clip, kept, offset)
-            stack.enter_context(contextlib.closing(target))
-            for stream in kept:
-                copies.add(target, stream)
-            _copy_tags(source, target, shift, metadata)
-            target.start_encoding()
-            copies.start(target, shift)
-            copies.advance(None)
-            target.close()
+        target = None
+        try:
+            with output_errors(path):
+                target = open_target(partial.path, format_name, clip, kept, offset)
+                for stream in kept:
+                    copies.add(target, stream)
+                copy_tags(source, target, shift, metadata)
+                target.start_encoding()
+                copies.start(target, shift)
+                copies.advance(None)
+                target.close()
+        except BaseException:
+            partial.discard()
+            with contextlib.suppress(FFmpegError, OSError):
+                if target is not None:
+                    target.close()
+            raise
 
 
 def _check_names(source: Path, output: Path) -> str:
     """FFmpeg's name of the output's container, once nothing speaks against the names."""
     format_name = FORMATS.get(output.suffix.lower())
-    if output.is_dir():
-        raise OutputError(f"{quoted(output)} is a folder; give the name of a file to write")
-    if format_name is None:
-        raise OutputError(
-            f"{quoted(output)} has an unknown suffix; one of {', '.join(FORMATS)} is needed"
-        )
-    if not output.parent.is_dir():
-        raise OutputError(f"the folder {quoted(output.parent)} does not exist; create it first")
-    with _output_errors(output):
+    with output_errors(output):
+        if output.is_dir():
+            raise OutputError(f"{quoted(output)} is a folder; give the name of a file to write")
+        if format_name is None:
+            raise OutputError(
+                f"{quoted(output)} has an unknown suffix; one of {', '.join(FORMATS)} is needed"
+            )
+        if not output.parent.is_dir():
+            raise OutputError(f"the folder {quoted(output.parent)} does not exist; create it first")
         if output.exists() and source.exists() and output.samefile(source):
             raise OutputError(f"{quoted(output)} is the input itself; choose another output")
         if output.exists() and not output.is_file():
             raise OutputError(f"{quoted(output)} is no regular file; choose another output")
     return format_name
-
-
-@contextlib.contextmanager
-def _output_errors(path: Path) -> Iterator[None]:
-    """Turn whatever the disk, a muxer or an encoder says into one line about the output."""
-    try:
-        yield
-    except (av.FFmpegError, OSError) as error:
-        raise OutputError(
-            f"{quoted(path)} cannot be written: {reason(error)}; "
-            "check free space and permissions, or choose another folder"
-        ) from error
-
-
-def _lock(file: int) -> bool:
-    """False where another process holds the file; True too where locks are unknown."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        log.debug("no file locks here")
-    return True
-
-
-def _open_target(path: Path, format_name: str, clip: Clip, kept: list[Any], offset: bool) -> Any:
-    """The target's container, with exact times and tags where the format has a choice."""
-    options = {}
-    if format_name in ("mp4", "mov"):
-        options["movflags"] = "+faststart+use_metadata_tags"
-        if offset:
-            # Streams that begin at different times: by default QuickTime keeps that in
-            # milliseconds only.
-            scale = clip.time_base.denominator
-            for stream in kept:
-                finer = math.lcm(scale, stream.time_base.denominator)
-                scale = finer if finer < 2**31 else scale
-            options["movie_timescale"] = str(max(1000, scale))
-    return av.open(
-        f"file:{path.absolute()}",
-        "w",
-        format=format_name,
-        container_options=options,
-        metadata_errors="surrogateescape",
-    )
-
-
-def _add_copy(target: Any, stream: Any) -> Any:
-    copy = target.add_stream_from_template(stream, opaque=True)
-    copy.disposition = int(stream.disposition)
-    copy.metadata.update(stream.metadata)
-    return copy
-
-
-def _trial(stream: Any, format_name: str) -> str | None:
-    """Why a container refuses a stream, found out by trying in memory; None where it does not."""
-    try:
-        target = av.open(io.BytesIO(), "w", format=format_name, metadata_errors="surrogateescape")
-        _add_copy(target, stream)
-        target.start_encoding()
-        target.close()
-    except (av.FFmpegError, OSError, ValueError) as error:
-        return reason(error)
-    return None
-
-
-def _require_sound(path: Path, wanted: list[Any], kept: list[Any]) -> None:
-    audio = [stream for stream in wanted if stream.type == "audio"]
-    if audio and not any(stream.type == "audio" for stream in kept):
-        name = audio[0].codec_context.name if audio[0].codec_context is not None else "unknown"
-        raise OutputError(
-            f"{path.suffix} cannot hold the audio ({name}); choose .mkv, or leave the audio out"
-        )
-
-
-def _common_shift(starts: list[Fraction], time_bases: list[Fraction]) -> Fraction:
-    """Seconds to take off every time so that the target begins near zero.
-
-    A multiple of every time base, so that no time is rounded; zero where the source begins at
-    or before zero.
-    """
-    unit = time_bases[0]
-    for base in time_bases[1:]:
-        unit = Fraction(
-            math.lcm(unit.numerator, base.numerator), math.gcd(unit.denominator, base.denominator)
-        )
-    return max(Fraction(0), min(starts) // unit * unit)
-
-
-def _copy_tags(source: Any, target: Any, shift: Fraction, metadata: Mapping[str, str]) -> None:
-    """Metadata and chapters of the source, and the given metadata over them."""
-    tags: dict[str, str] = {}
-    if source is not None:
-        tags = {k: v for k, v in source.metadata.items() if k.lower() not in _BRAND_TAGS}
-        chapters = source.chapters()
-        for chapter in chapters:
-            ticks = int(shift / chapter["time_base"])
-            chapter["start"] = max(0, chapter["start"] - ticks)
-            chapter["end"] = max(0, chapter["end"] - ticks)
-        if chapters:
-            target.set_chapters(chapters)
-    given = {key.lower() for key in metadata}
-    tags = {key: value for key, value in tags.items() if key.lower() not in given}
-    target.metadata.update(tags | {key: str(value) for key, value in metadata.items()})
 
 
 def _lasting_tags(stream: Any) -> dict[str, str]:
@@ -697,7 +448,7 @@ def _codec_options(settings: EncoderSettings, format_name: str) -> dict[str, str
 def _open_encoder(context: Any, settings: EncoderSettings) -> None:
     try:
         context.open()
-    except (av.FFmpegError, ValueError) as error:
+    except (FFmpegError, ValueError) as error:
         raise InputError(
             f"{settings.codec} refuses crf {settings.crf}, preset {settings.preset}, options "
             f"{dict(settings.options)} at {context.width}x{context.height} {context.pix_fmt} "
@@ -706,8 +457,3 @@ def _open_encoder(context: Any, settings: EncoderSettings) -> None:
     unused = sorted(set(context.options) & set(settings.options))
     if unused:
         raise InputError(f"{settings.codec} has no option {unused[0]!r}; check its name")
-
-
-def _nearest(value: Fraction | int) -> int:
-    """Rounded to the nearest integer, halves away from zero, as FFmpeg rounds times."""
-    return math.floor(value + Fraction(1, 2)) if value >= 0 else math.ceil(value - Fraction(1, 2))
