@@ -45,7 +45,7 @@ class FittingSettings:
 def fit(
     track: Track,
     rig: Rig | None = None,
-    settings: FittingSettings = FittingSettings(),  # noqa: B008 - frozen
+    settings: FittingSettings = FittingSettings(),
     progress: Progress = SILENT,
 ) -> Performance:
     """Fit pose, identity and units so that identity + units + residual is the tracked face.
@@ -80,7 +80,7 @@ def fit(
                 pose, products[frames] = _fit_chunk(landmarks, identity, rig, solver)
                 rotation[frames], scale[frames], translation[frames] = pose
                 gaze[frames] = _gaze(landmarks, rotation[frames])
-            step(int(len(kept)))
+            step(len(kept))
     units = solver.solve(products, *_links(track, settings))
     units[~track.present] = 0
     return Performance(
@@ -157,7 +157,9 @@ class _UnitSolver:
         return units * self.lengths
 
 
-def _links(track: Track, settings: FittingSettings) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _links(
+    track: Track, settings: FittingSettings
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Smoothness weights between frames (0 across cuts and gaps), data weights per frame."""
     present = track.present
     interval = np.maximum(np.diff(track.times), 1e-3)
@@ -174,7 +176,9 @@ def _fit_identity(
     settings: FittingSettings,
 ) -> NDArray[np.float32]:
     """(468, 3) neutral face of the actor from a spread of well-seen, frontal frames."""
-    sample = seen[np.linspace(0, len(seen) - 1, min(len(seen), 4 * settings.identity_frames)).astype(int)]
+    sample = seen[
+        np.linspace(0, len(seen) - 1, min(len(seen), 4 * settings.identity_frames)).astype(int)
+    ]
     landmarks = np.concatenate([track.landmarks(int(f), int(f) + 1) for f in sample])[:, :468]
     points = landmarks * _FLIP
     mean = rig.mesh.neutral

@@ -35,6 +35,7 @@ class Performance:
         gaze: (T, 2, 2) float32 iris centre of the right, left eye relative to the middle of its
             corners, in eye widths (x to the image's right, y up).
         track: the landmarks that were fitted.
+        directed: (T, U) float32 units after directing, None before.
     """
 
     face_model: str
@@ -46,6 +47,7 @@ class Performance:
     translation: NDArray[np.float32]
     gaze: NDArray[np.float32]
     track: Track
+    directed: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.units)
@@ -82,12 +84,14 @@ class Performance:
 
     def save(self, path: Path) -> None:
         """Write one .safetensors file atomically; raises OutputError."""
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
         tensors = {
             f.name: np.ascontiguousarray(getattr(self, f.name))
             for f in fields(self)
             if f.name not in ("face_model", "unit_names", "track")
+            and getattr(self, f.name) is not None
         }
         for f in fields(self.track):
             if f.name != "size":
@@ -102,7 +106,7 @@ class Performance:
         try:
             save_file(tensors, partial, header)
             partial.replace(path)
-        except (OSError, Exception) as error:  # noqa: BLE001 - safetensors raises its own classes
+        except (OSError, SafetensorError) as error:
             partial.unlink(missing_ok=True)
             raise OutputError(f"cannot write performance '{path}': {error}") from error
 
@@ -112,7 +116,9 @@ class Performance:
         from safetensors import SafetensorError, safe_open
 
         if not path.is_file():
-            raise InputError(f"performance '{path}' does not exist; make it with --save-performance")
+            raise InputError(
+                f"performance '{path}' does not exist; make it with --save-performance"
+            )
         try:
             with safe_open(path, "numpy") as file:
                 header = file.metadata() or {}

@@ -1,0 +1,210 @@
+"""Directing: the procedural manipulator, from a performance and a direction to directed activations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deca import mesh as face
+from deca.rig import Rig, load_rig
+from manipulator import dynamics
+from manipulator.prototypes import find_prototype
+from manipulator.speech_lock import SpeechLock
+from manipulator.styles import Style
+from ned.core.performance import Performance
+from ned.core.timeline import Timeline
+
+REGIONS = ("brows", "eyes", "mouth")
+
+
+@dataclass(frozen=True)
+class Direction:
+    """What is asked for.
+
+    Attributes:
+        timeline: emotions and intensities over time (ignored where `style` is given).
+        style: expressive style of a reference clip, or None. intensity: its strength, 0–1.5.
+        regions: parts of the face that may change.
+        speech_lock: 0–1. seed: of everything random. variant: of each emotion, None = first.
+    """
+
+    timeline: Timeline | None = None
+    style: Style | None = None
+    intensity: float = 1.0
+    regions: tuple[str, ...] = REGIONS
+    speech_lock: float = 1.0
+    seed: int = 0
+    variant: int | None = None
+
+
+@dataclass(frozen=True)
+class ManipulatorSettings:
+    """How the procedural manipulator behaves; times in seconds.
+
+    Attributes:
+        sustain: an activation that lasts this long is expression rather than accent.
+        accents_kept: share of the source's passing brow and lid movement that remains.
+        busy_loss: share of the mouth's emotional change that fast speech takes away.
+        rounding_loss: share of it that rounded lips (o, u, w) take away.
+        life: amplitude of the slow drift of each unit, as a share of its target.
+    """
+
+    sustain: float = 0.7
+    accents_kept: float = 0.7
+    busy_loss: float = 0.25
+    rounding_loss: float = 0.5
+    life: float = 0.06
+
+
+@dataclass
+class Directed:
+    """The result of directing.
+
+    Attributes:
+        change: (T, U) float32 change of activations relative to the source.
+        weights: (T, E) float32 of each emotion (empty for a reference). names: (E) emotions.
+    """
+
+    change: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    names: tuple[str, ...] = field(default_factory=tuple)
+
+
+def direct_performance(
+    performance: Performance,
+    direction: Direction,
+    rig: Rig | None = None,
+    settings: ManipulatorSettings | None = None,
+) -> Directed:
+    """Translate a performance to the emotions of a direction.
+
+    The lasting part of the source's own emotional units is taken away, the target's added; accents,
+    blinks and words stay. Everything is proportional to the direction's weights, so weight 0
+    changes nothing.
+    """
+    rig = rig or load_rig()
+    settings = settings or ManipulatorSettings()
+    units, times = performance.units, performance.times
+    rate = _frame_rate(times)
+    lock = SpeechLock(rig)
+    activity = _Activity(performance, rig, lock, rate)
+    lasting = dynamics.sustained(units, settings.sustain * rate)
+    lasting *= rig.emotional
+    generator = np.random.default_rng(direction.seed)
+
+    if direction.style is not None:
+        names: tuple[str, ...] = ()
+        weights = np.zeros((len(units), 0), np.float32)
+        change = direction.style.change(units, lasting) * np.float32(direction.intensity)
+    else:
+        assert direction.timeline is not None
+        names = tuple(sorted({e for key in direction.timeline.keys for e in key.mixture}))
+        weights = direction.timeline.weights(times, names)
+        change = _targets(names, weights, times, rig, direction, settings, activity, generator)
+        total = np.clip(weights.sum(1), 0, 1)[:, None]
+        accents = (units - lasting) * (rig.emotional & ~lock.mouth)
+        change -= total * (lasting + (1 - settings.accents_kept) * accents)
+    change *= np.isin(np.array(rig.regions), direction.regions)
+    change = _yield_to_speech(change, rig, lock, activity, settings, direction.speech_lock)
+    change = lock.apply(change, direction.speech_lock)
+    change = _yield_to_blinks(change, rig, activity)
+    change[~performance.track.present] = 0
+    return Directed(change.astype(np.float32), weights, names)
+
+
+class _Activity:
+    """What the source is doing: speaking with force, rounding its lips, closing its eyes."""
+
+    def __init__(self, performance: Performance, rig: Rig, lock: SpeechLock, rate: float) -> None:
+        units = performance.units
+        opening = lock.openings(units, performance.identity)
+        speed = np.abs(np.gradient(opening)) * rate if len(opening) > 1 else np.zeros_like(opening)
+        # 1 face unit per second is a fast syllable
+        self.busy = np.clip(dynamics.smooth(speed.astype(np.float32), 0.16 * rate), 0, 1)
+        force = dynamics.smooth(np.maximum(opening, 0), 0.3 * rate)
+        peak = max(float(np.quantile(force, 0.95)), 0.05) if len(force) else 1.0
+        self.force = np.clip(force / peak, 0, 1)
+        self.rounding = np.clip(units[:, rig.index["pucker"]], 0, 1)
+        self.open_eyes = _open_eyes(performance, rig)
+
+
+def _targets(
+    names: tuple[str, ...],
+    weights: NDArray[np.float32],
+    times: NDArray[np.float64],
+    rig: Rig,
+    direction: Direction,
+    settings: ManipulatorSettings,
+    activity: _Activity,
+    generator: np.random.Generator,
+) -> NDArray[np.float32]:
+    """(T, U) activations that the weighted emotions ask for, alive in time."""
+    target = np.zeros((len(times), len(rig)), np.float32)
+    rate = _frame_rate(times)
+    for column, name in enumerate(names):
+        prototype = find_prototype(name)
+        amounts = prototype.amounts(rig, direction.variant or 0)
+        if direction.variant is not None or direction.seed:
+            amounts *= 1 + 0.08 * generator.standard_normal(len(rig)).astype(np.float32)
+        ebb = 1 - dynamics.wave(times, prototype.onset, prototype.offset, generator)
+        envelope = 1 - prototype.wave * ebb + prototype.accent * (activity.force - 0.5)
+        target += (weights[:, column] * envelope)[:, None] * amounts
+    life = dynamics.drift(len(times), len(rig), 0.8 * rate, generator)
+    return target * (1 + settings.life * np.clip(life, -2, 2))
+
+
+def _yield_to_speech(
+    change: NDArray[np.float32],
+    rig: Rig,
+    lock: SpeechLock,
+    activity: _Activity,
+    settings: ManipulatorSettings,
+    strength: float,
+) -> NDArray[np.float32]:
+    """Scale the mouth's change down, smoothly, where the mouth is busy or rounded."""
+    loss = settings.busy_loss * activity.busy + settings.rounding_loss * activity.rounding
+    share = 1 - np.float32(strength) * np.clip(loss, 0, 0.8)
+    scaled = change.copy()
+    scaled[:, lock.mouth] *= share[:, None]
+    return scaled
+
+
+def _yield_to_blinks(
+    change: NDArray[np.float32], rig: Rig, activity: _Activity
+) -> NDArray[np.float32]:
+    """Lids follow the emotion only as far as the source's eye is open: a blink stays a blink."""
+    gated = change.copy()
+    for side, name in enumerate(("right", "left")):
+        lids = [rig.index[f"{unit}_{name}"] for unit in ("upper_lid_raise", "lid_close")]
+        gated[:, lids] *= activity.open_eyes[:, side : side + 1]
+        # relaxing a closing lid must not open an eye that the source shuts
+        lower = rig.index[f"lid_tighten_{name}"]
+        gated[:, lower] *= 0.3 + 0.7 * activity.open_eyes[:, side]
+    return gated
+
+
+def _open_eyes(performance: Performance, rig: Rig) -> NDArray[np.float32]:
+    """(T, 2) how open the right and left eye is, 1 at the clip's usual opening, 0 shut."""
+    result = []
+    for upper, lower in (
+        (face.RIGHT_UPPER_LID, face.RIGHT_LOWER_LID),
+        (face.LEFT_UPPER_LID, face.LEFT_LOWER_LID),
+    ):
+        middle = slice(3, 6)
+        per_unit = rig.basis[:, upper[middle], 1].mean(1) - rig.basis[:, lower[middle], 1].mean(1)
+        identity = performance.identity
+        rest = identity[list(upper[middle]), 1].mean() - identity[list(lower[middle]), 1].mean()
+        opening = performance.units @ per_unit + rest
+        usual = max(float(np.quantile(opening, 0.8)), 0.02) if len(opening) else 1.0
+        share = np.clip((opening / usual - 0.3) / 0.45, 0, 1)
+        result.append(share * share * (3 - 2 * share))
+    return np.stack(result, axis=1).astype(np.float32)
+
+
+def _frame_rate(times: NDArray[np.float64]) -> float:
+    """Median frames per second, 25 for a single frame."""
+    if len(times) < 2:
+        return 25.0
+    return float(1 / max(np.median(np.diff(times)), 1e-3))

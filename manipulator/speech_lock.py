@@ -1,0 +1,81 @@
+"""Speech lock: what an emotion may do to a mouth that is saying something."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deca import mesh as face
+from deca.rig import Rig
+
+_CHIN = (152, 175, 199)
+_PAIRS = tuple(zip(face.UPPER_INNER_LIP[1:-1], face.LOWER_INNER_LIP[1:-1], strict=True))
+_MOUTH_CORNERS = (61, 291)
+
+
+class SpeechLock:
+    """Keeps jaw and inner-lip opening of the source under any change of units.
+
+    On a linear face the opening between two lip points is a linear functional of the units, so
+    keeping it is a projection: of all changes whose functionals are zero, the one nearest to the
+    wanted change (in the metric of how far the mouth's surface moves). Jaw units never change.
+    Whatever the emotion, a closed mouth then stays closed and an open one open as far.
+
+    Attributes:
+        rig: the rig whose units are locked.
+        width_share: how much of a change of lip width passes (0 none, 1 all).
+    """
+
+    def __init__(self, rig: Rig, width_share: float = 0.75) -> None:
+        self.rig = rig
+        self.width_share = width_share
+        self.jaw = np.array([name.startswith("jaw_") for name in rig.names])
+        self.mouth = np.array([region == "mouth" for region in rig.regions])
+
+    @cached_property
+    def functionals(self) -> NDArray[np.float64]:
+        """(F, U) opening of the inner lips at nine places and movement of the chin, per unit."""
+        basis = self.rig.basis.astype(np.float64)
+        rows = [basis[:, upper, 1] - basis[:, lower, 1] for upper, lower in _PAIRS]
+        rows += [basis[:, point, axis] for point in _CHIN[:1] for axis in (0, 1)]
+        return np.stack(rows)
+
+    @cached_property
+    def width(self) -> NDArray[np.float64]:
+        """(U,) change of the distance between the mouth corners, per unit."""
+        right, left = _MOUTH_CORNERS
+        return (self.rig.basis[:, left, 0] - self.rig.basis[:, right, 0]).astype(np.float64)
+
+    @cached_property
+    def projector(self) -> NDArray[np.float32]:
+        """(U, U) matrix applied to changes (row vectors @ projector.T) at full strength."""
+        count = len(self.rig)
+        free = ~self.jaw
+        flat = self.rig.basis.reshape(count, -1).astype(np.float64)
+        metric = flat @ flat.T + 1e-4 * np.trace(flat @ flat.T) / count * np.eye(count)
+        inverse = np.zeros((count, count))
+        movable = free & self.mouth
+        inverse[np.ix_(movable, movable)] = np.linalg.inv(metric[np.ix_(movable, movable)])
+        constraints = self.functionals
+        gram = constraints @ inverse @ constraints.T
+        correction = inverse @ constraints.T @ np.linalg.pinv(gram, rcond=1e-6) @ constraints
+        lock = np.diag(free.astype(np.float64))
+        return ((np.eye(count) - correction) @ lock).astype(np.float32)
+
+    def apply(self, change: NDArray[np.float32], strength: float = 1.0) -> NDArray[np.float32]:
+        """(T, U) wanted changes -> changes that leave the words alone.
+
+        Args:
+            change: change of activations relative to the source.
+            strength: 1 keeps openings exactly (of the linear face); 0 lets everything pass.
+        """
+        locked = change @ self.projector.T
+        return change + np.float32(strength) * (locked - change)
+
+    def openings(self, units: NDArray[np.float32], identity: NDArray[np.float32]) -> NDArray:
+        """(T, U) activations -> (T,) mean inner-lip opening in face units."""
+        per_unit = self.functionals[: len(_PAIRS)].mean(0)
+        rest = np.mean([identity[u, 1] - identity[low, 1] for u, low in _PAIRS])
+        return (units @ per_unit + rest).astype(np.float32)

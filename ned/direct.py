@@ -1,0 +1,353 @@
+"""Direct: the main job as a composition of the rooms; video in, directed video out."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deca.fitting import fit
+from deca.rig import Rig, load_rig
+from manipulator.directing import Directed, Direction, direct_performance
+from manipulator.prototypes import load_prototypes
+from manipulator.styles import Style, style_from
+from ned.core.clip import Clip, Frame
+from ned.core.errors import InputError, NoFaceError
+from ned.core.performance import Performance
+from ned.core.progress import SILENT, Progress
+from ned.core.timeline import Timeline
+from ned.core.track import Track
+from ned.core.video import EncoderSettings, VideoWriter, check_output, remux
+from ned.options import DirectOptions
+from postprocessing.contact_sheet import ContactSheet
+from postprocessing.preview import Preview
+from postprocessing.provenance import provenance_tags
+from postprocessing.sidecar import write_sidecar
+from renderer.anchors import steady_landmarks
+from renderer.shading import Shading
+from renderer.strength import edit_strength, skipped_frames
+from renderer.warp import FaceEdit, WarpRenderer
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 64  # frames whose landmarks are in memory at once
+_AHEAD = 4  # frames being rendered while one is encoded
+_STILL_FRAMES = 6  # how often a picture is shown to the tracker
+
+
+@dataclass(frozen=True)
+class DirectResult:
+    """What was made.
+
+    Attributes:
+        output: the video. performance: source and directed activations, with the track.
+        strength: (T,) share of the edit each frame got. summary: lines for people.
+    """
+
+    output: Path
+    performance: Performance
+    strength: NDArray[np.float32]
+    summary: list[str]
+
+
+def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
+    """Direct a clip: track, fit, translate, render, and write it with its sound.
+
+    Raises:
+        InputError: the clip, the timeline or a value cannot be used; NoFaceError without a face.
+        OutputError: a result cannot be written; nothing is left half-written.
+    """
+    clip = _open(options)
+    outputs = [options.output_path, options.preview]
+    for path in outputs:
+        if path is not None:
+            check_output(options.clip, path)
+    rig = load_rig()
+    timeline = _timeline(options, clip) if options.reference is None else None
+    performance = _perform(options, clip, rig, progress)
+    style = _style(options, rig, progress)
+    direction = Direction(
+        timeline=timeline,
+        style=style,
+        intensity=options.intensity,
+        regions=options.regions,
+        speech_lock=options.speech_lock,
+        seed=options.seed,
+        variant=options.variant,
+    )
+    directed = direct_performance(performance, direction, rig)
+    performance = dataclasses.replace(performance, directed=performance.units + directed.change)
+    strength = edit_strength(performance)
+    unchanged = not np.any(directed.change)
+
+    saved = options.save_performance
+    if saved is None and options.sidecar:
+        saved = options.output_path.with_name(f"{options.output_path.name}.safetensors")
+    tags = provenance_tags(_label(options)) if options.provenance else {}
+    if (
+        unchanged
+        and not clip.is_image
+        and options.preview is None
+        and options.contact_sheet is None
+    ):
+        remux(clip, options.output_path, {} if not options.provenance else tags)
+    else:
+        _render(options, clip, performance, directed, strength, rig, tags, progress)
+    if saved is not None:
+        performance.save(saved)
+    skipped = skipped_frames(performance, strength)
+    if options.sidecar_path is not None:
+        write_sidecar(options.sidecar_path, options, clip, performance, strength, skipped, saved)
+    return DirectResult(
+        options.output_path,
+        performance,
+        strength,
+        _summary(options, performance, strength, skipped, unchanged, saved),
+    )
+
+
+def _open(options: DirectOptions) -> Clip:
+    if not options.is_still and options.duration is None:
+        return Clip.open(options.clip)
+    return Clip.open(options.clip, duration=options.duration, frame_rate=options.rate)
+
+
+def _timeline(options: DirectOptions, clip: Clip) -> Timeline:
+    known = tuple(load_prototypes())
+    if options.timeline is not None:
+        timeline = Timeline.load(options.timeline, known)
+    else:
+        timeline = Timeline.split(options.emotion, clip.duration or 0.0, known)
+    return timeline.scaled(options.intensity)
+
+
+def _perform(options: DirectOptions, clip: Clip, rig: Rig, progress: Progress) -> Performance:
+    """The clip's performance, read from a file or tracked and fitted."""
+    if options.performance is not None:
+        performance = Performance.load(options.performance)
+        if performance.unit_names != rig.names:
+            raise InputError(
+                f"performance '{options.performance}' was made with another rig; "
+                "track the clip again without --performance"
+            )
+        if performance.track.size != clip.size:
+            width, height = performance.track.size
+            raise InputError(
+                f"performance '{options.performance}' belongs to a {width}x{height} clip, "
+                f"'{options.clip}' is {clip.size[0]}x{clip.size[1]}"
+            )
+        return dataclasses.replace(performance, directed=None)
+    return fit(track_actor(clip, options.actor, progress), rig, progress=progress)
+
+
+def track_actor(clip: Clip, actor: int, progress: Progress = SILENT) -> Track:
+    """The track of one actor, 0 being the main one.
+
+    Raises:
+        NoFaceError: there is no face in the clip. InputError: there are fewer actors.
+    """
+    from preprocessing.track import track_faces
+
+    footage = clip
+    if clip.is_image:
+        footage = dataclasses.replace(clip, duration=_STILL_FRAMES / float(clip.frame_rate))
+        footage = dataclasses.replace(footage, frame_count=_STILL_FRAMES)
+    tracks = track_faces(footage, progress=progress)
+    if actor >= len(tracks):
+        raise InputError(
+            f"--actor {actor}: '{clip.path.name}' shows {len(tracks)} "
+            f"actor{'s' * (len(tracks) != 1)}, give 0 to {len(tracks) - 1} (see `ned info`)"
+        )
+    track = tracks[actor]
+    return _held(track, clip) if clip.is_image else track
+
+
+def _held(track: Track, clip: Clip) -> Track:
+    """The track of a picture's last look, held for the whole clip."""
+    count = clip.frame_count or 1
+    held = {
+        field.name: np.repeat(getattr(track, field.name)[-1:], count, axis=0)
+        for field in dataclasses.fields(track)
+        if field.name not in ("size", "times")
+    }
+    times = np.arange(count) / float(clip.frame_rate)
+    return Track(size=track.size, times=times, **held)
+
+
+def _style(options: DirectOptions, rig: Rig, progress: Progress) -> Style | None:
+    if options.reference is None:
+        return None
+    from ned.options import parse_frame_rate
+
+    still = options.reference.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+    rate = parse_frame_rate("25")
+    clip = (
+        Clip.open(options.reference, duration=0.24, frame_rate=rate)
+        if still
+        else Clip.open(options.reference)
+    )
+    try:
+        track = track_actor(clip, 0, progress)
+    except NoFaceError as error:
+        raise NoFaceError(
+            f"no face was found in the reference '{options.reference}'; give a clip that shows one"
+        ) from error
+    return style_from(fit(track, rig, progress=progress), rig)
+
+
+def _render(
+    options: DirectOptions,
+    clip: Clip,
+    performance: Performance,
+    directed: Directed,
+    strength: NDArray[np.float32],
+    rig: Rig,
+    tags: dict[str, str],
+    progress: Progress,
+) -> None:
+    """Render every frame and write the video, and what goes along with it, in one pass."""
+    settings = EncoderSettings(
+        codec=options.codec,
+        crf=options.crf,
+        preset=options.preset,
+        pixel_format=options.pixel_format,
+    )
+    sheet = ContactSheet(len(performance)) if options.contact_sheet is not None else None
+    preview = Preview(clip, directed.weights, directed.names) if options.preview else None
+    count = 0
+    with (
+        progress.stage("rendering", len(performance)) as step,
+        VideoWriter(options.output_path, clip, settings, tags) as writer,
+        _preview_writer(options, preview, settings, tags) as preview_writer,
+    ):
+        for source, result in rendered(clip, performance, strength, rig, options.shading):
+            writer.write(result)
+            if preview is not None and preview_writer is not None:
+                preview_writer.write(preview.frame(source, result))
+            if sheet is not None:
+                sheet.add(source, result)
+            count += 1
+            step(1)
+        if count != len(performance):
+            raise InputError(
+                f"'{options.clip}' has {count} frames, its performance {len(performance)}; "
+                "track the clip again without --performance"
+            )
+    if sheet is not None and options.contact_sheet is not None:
+        sheet.save(options.contact_sheet)
+
+
+def _preview_writer(options, preview, settings, tags):
+    from contextlib import nullcontext
+
+    if preview is None or options.preview is None:
+        return nullcontext()
+    plain = dataclasses.replace(settings, pixel_format=None)
+    return VideoWriter(options.preview, preview.clip, plain, tags)
+
+
+def rendered(
+    clip: Clip,
+    performance: Performance,
+    strength: NDArray[np.float32],
+    rig: Rig,
+    shading: float = 1.0,
+) -> Iterator[tuple[Frame, Frame]]:
+    """Pairs of source and directed frame, in order; a few are rendered ahead in threads.
+
+    A frame whose edit has no strength or no change comes back as it was decoded.
+    """
+    renderer, folds = WarpRenderer(), Shading(rig)
+    black = 0 if clip.full_range else 16 << (clip.bit_depth - 8)
+    middle = 1 << (clip.bit_depth - 1)
+
+    def render(frame: Frame, landmarks: NDArray[np.float32]) -> Frame:
+        edit = _edit(performance, frame.index, landmarks, strength, rig, folds, shading)
+        if edit is None:
+            return frame
+        return frame.with_planes(renderer.render(frame.planes, [edit], black, middle))
+
+    def jobs(pool: ThreadPoolExecutor) -> Iterator[tuple[Frame, Future[Frame]]]:
+        chunk = np.zeros((0, 478, 3), np.float32)
+        for frame in clip.frames():
+            if frame.index >= len(performance):
+                yield frame, pool.submit(lambda frame: frame, frame)
+                continue
+            if frame.index % _CHUNK == 0:
+                chunk = steady_landmarks(performance.track, frame.index, frame.index + _CHUNK)
+            yield frame, pool.submit(render, frame, chunk[frame.index % _CHUNK])
+
+    cv2.setNumThreads(1)
+    with ThreadPoolExecutor(2) as pool:
+        queue = jobs(pool)
+        waiting = list(islice(queue, _AHEAD))
+        try:
+            while waiting:
+                frame, future = waiting.pop(0)
+                yield frame, future.result()
+                waiting.extend(islice(queue, 1))
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _edit(
+    performance: Performance,
+    index: int,
+    landmarks: NDArray[np.float32],
+    strength: NDArray[np.float32],
+    rig: Rig,
+    folds: Shading,
+    shading: float,
+) -> FaceEdit | None:
+    """The edit of one frame, or None if it stays as it was."""
+    assert performance.directed is not None
+    change = (performance.directed[index] - performance.units[index]) * strength[index]
+    if not np.any(np.abs(change) > 1e-4):
+        return None
+    turned = rig.displacement(change) @ performance.rotation[index].T
+    moved = turned[:, :2] * (np.array([1, -1], np.float32) * performance.scale[index])
+    shade = folds.texture(change * np.float32(shading)) if shading > 0 else None
+    return FaceEdit(landmarks, performance.rotation[index], moved, shade)
+
+
+def _label(options: DirectOptions) -> str:
+    if options.reference is not None:
+        return f"in the style of {options.reference.name}"
+    return options.timeline or " ".join(options.emotion)
+
+
+def _summary(
+    options: DirectOptions,
+    performance: Performance,
+    strength: NDArray[np.float32],
+    skipped: list[tuple[int, int, str]],
+    unchanged: bool,
+    saved: Path | None,
+) -> list[str]:
+    edited = int((strength > 1e-3).sum()) if not unchanged else 0
+    lines = [f"{options.output_path}: {edited} of {len(performance)} frames directed"]
+    if unchanged:
+        lines[0] = f"{options.output_path}: nothing to change, copied as it was"
+    lines += [f"  frames {a}-{b} untouched: {why}" for a, b, why in skipped[:5]]
+    if len(skipped) > 5:
+        lines.append(f"  and {len(skipped) - 5} more untouched stretches, see the sidecar")
+    for name, path in (
+        ("preview", options.preview),
+        ("contact sheet", options.contact_sheet),
+        ("record", options.sidecar_path),
+        ("performance", saved),
+    ):
+        if path is not None and not (
+            name in ("preview", "contact sheet") and unchanged and path is None
+        ):
+            lines.append(f"  {name}: {path}")
+    return lines
