@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.framework import load_mediapipe, quiet_stderr
-from preprocessing.landmarks import WINDOW_PER_BOX, Window
+from preprocessing.window import WINDOW_PER_BOX, Window, halve
 
 _NEAR_INPUT, _FAR_INPUT = 128, 192  # pixels, input sides of the two networks
 _SMALLEST_SEEN = 20  # pixels of a network's input; smaller faces are missed (measured)
@@ -177,10 +177,7 @@ def _cut(image: NDArray[np.uint8], tile: Tile, pixels: int) -> tuple[NDArray[np.
     x0, y0 = round((left - tile.left) * scale), round((top - tile.top) * scale)
     x1, y1 = round((right - tile.left) * scale), round((bottom - tile.top) * scale)
     if right > left and bottom > top and x1 > x0 and y1 > y0:
-        region = image[top:bottom, left:right]
-        stride = tile.side // (4 * pixels)  # far above the network's resolution: skip pixels first
-        if stride > 1:
-            region = region[stride // 2 :: stride, stride // 2 :: stride]
+        region, _ = halve(image[top:bottom, left:right], 1 / scale)
         way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         crop[y0:y1, x0:x1] = cv2.resize(region, (x1 - x0, y1 - y0), interpolation=way)
     return crop, scale

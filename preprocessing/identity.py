@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.landmarks import Window
+from preprocessing.window import Window, crop
 
 # Points of the mesh that expression moves little: eye corners, bridge and base of the nose,
 # forehead, temples and cheekbones.
@@ -44,7 +44,7 @@ class Identity:
         rigid = points[list(_RIGID)].astype(np.float64)
         lengths = np.linalg.norm(rigid[_FIRST] - rigid[_SECOND], axis=1) + 1e-6
         shape = np.log(lengths / lengths.mean())
-        small = Window.around(points, scale=1.1).crop(image, _PATCH)
+        small = crop(image, [Window.around(points, scale=1.1)], _PATCH)[0]
         portrait = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb).astype(np.float64)
         portrait -= portrait.mean((0, 1))
         portrait /= portrait.std() + 1.0

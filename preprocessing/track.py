@@ -16,13 +16,15 @@ from ned.core.errors import NoFaceError
 from ned.core.progress import SILENT, Progress
 from ned.core.track import Track, encode_landmarks
 from preprocessing.detect import Detection, FaceDetector, Tile, overlap, tiles
-from preprocessing.landmarks import FaceMesh, Window
+from preprocessing.landmarks import FaceMesh
 from preprocessing.people import Tracklet, people
 from preprocessing.shots import Picture, Sight, sights
+from preprocessing.window import Window
 
 log = logging.getLogger(__name__)
 
 _STEADY_SHIFT = 0.05  # of the window's side: less movement than this moves the window gently
+_LARGE_SHIFT = 0.1  # more than this, and the frame is looked at again from the moved window
 _GENTLE = 0.3  # share of the way that the window then follows
 _TWIN_SHIFT = 0.02  # of the side: the two windows of a frame lie so much to either side
 _ALIKE = 0.5  # overlap above which two faces are suspected to be one
@@ -37,7 +39,8 @@ class TrackingOptions:
         max_faces: Faces followed at once, and Tracks returned at most.
         gap_limit_seconds: Absences up to this long are filled by interpolation.
         smallest_face: Height in pixels of the smallest face to be found.
-        search_seconds: Interval at which the whole frame, and one tile of it, is searched.
+        search_seconds: Interval of searches, by turns of the whole frame and of one tile of it;
+            half as long while no face is known.
         detection_score: Probability from which the detector's finding is looked at.
         start_presence: Probability of the mesh network from which a face is taken up.
         keep_presence: Probability below which a face counts as lost in that frame.
@@ -171,7 +174,7 @@ class _Tracker:
         levels = tiles(size, options.smallest_face)
         self._whole: list[Tile] = levels[0]
         self._tiles: list[Tile] = [tile for level in levels[1:] for tile in level]
-        self._next_tile = 0
+        self._turn = 0
         self._past: deque[tuple[int, Sight]] = deque(maxlen=8)
 
     def advance(self, sight: Sight) -> None:
@@ -215,8 +218,13 @@ class _Tracker:
     def _places(self, everywhere: bool) -> list[Tile]:
         if everywhere or not self._tiles:
             return self._whole + self._tiles
-        self._next_tile = (self._next_tile + 1) % len(self._tiles)
-        return [*self._whole, self._tiles[self._next_tile]]
+        self._turn += 1
+        if self._faces and self._turn % 2:
+            return self._whole
+        return [
+            *(self._whole if not self._faces else []),
+            self._tiles[self._turn // 2 % len(self._tiles)],
+        ]
 
     def _search(self, sight: Sight, places: list[Tile]) -> None:
         self._searched = sight.time
@@ -253,7 +261,7 @@ class _Tracker:
     def _settle(self, image: NDArray[np.uint8], window: Window) -> _Fit | None:
         """Let the mesh converge from a detection's rough window; None if it sees no face."""
         for _ in range(2):
-            points, presence = self._mesh.landmarks(image, window)
+            points, presence = self._mesh.landmarks(image, [window])[0]
             if presence < self._options.start_presence / 2:
                 return None
             window = Window.around(points)
@@ -282,20 +290,17 @@ class _Tracker:
 
     def _fit(self, image: NDArray[np.uint8], window: Window) -> _Fit:
         """Run the mesh from the last window, moving it first if the face has moved on."""
-        keep = self._options.keep_presence
         twins = self._options.windows > 1
-        points, presence = self._mesh.landmarks(image, _twin(window, -1) if twins else window)
-        for _ in range(2):
+        points, presence, tremble = np.zeros((0, 3), np.float32), 0.0, 0.0
+        for _ in range(3):
+            looks = self._mesh.landmarks(image, _twins(window) if twins else [window])
+            points = np.mean([look[0] for look in looks], axis=0)
+            presence = min(look[1] for look in looks)
+            tremble = float(np.abs(looks[0][0] - points)[:, :2].mean()) / (_height(points) + 1e-6)
             wanted = Window.around(points)
-            if presence < keep or _move(window, wanted) < 2 * _STEADY_SHIFT:
+            if presence < self._options.keep_presence or _move(window, wanted) < _LARGE_SHIFT:
                 break
             window = wanted
-            points, presence = self._mesh.landmarks(image, _twin(window, -1) if twins else window)
-        tremble = 0.0
-        if twins and presence >= keep:
-            again, other = self._mesh.landmarks(image, _twin(window, 1))
-            tremble = float(np.abs(again - points)[:, :2].mean()) / (_height(points) + 1e-6)
-            points, presence = (points + again) / 2, min(presence, other)
         wanted = Window.around(points)
         share = _GENTLE + (1 - _GENTLE) * _move(window, wanted) / _STEADY_SHIFT
         return _Fit(_between(window, wanted, min(1.0, share)), points, presence, tremble)
@@ -416,12 +421,14 @@ def _turn(one: float, other: float) -> float:
     return (other - one + math.pi) % (2 * math.pi) - math.pi
 
 
-def _twin(window: Window, way: int) -> Window:
-    """One of the two windows between which a frame's is the middle; `way` is -1 or 1."""
-    shift = way * _TWIN_SHIFT * window.side
-    x, y = window.centre
-    side = window.side * (1 + _TWIN_SHIFT) ** -way
-    return Window((x + shift, y + shift), side, window.angle)
+def _twins(window: Window) -> list[Window]:
+    """Two windows of which the given one is the middle."""
+    (x, y), side = window.centre, window.side
+    shift, growth = _TWIN_SHIFT * side, 1 + _TWIN_SHIFT
+    return [
+        Window((x - shift, y - shift), side * growth, window.angle),
+        Window((x + shift, y + shift), side / growth, window.angle),
+    ]
 
 
 def _between(one: Window, other: Window, share: float) -> Window:
