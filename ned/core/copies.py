@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import math
@@ -12,7 +13,7 @@ from typing import Any
 
 import av
 import av.container
-from av.error import ArgumentError, FFmpegError, InvalidDataError
+from av.error import FFmpegError, InvalidDataError
 
 from ned.core.clip import Clip
 from ned.core.errors import OutputError
@@ -136,7 +137,9 @@ class Copies:
         packet.stream = stream
         try:
             self._target.mux_one(packet)
-        except (ArgumentError, InvalidDataError) as error:
+        except FFmpegError as error:
+            if not isinstance(error, InvalidDataError) and error.errno != errno.EINVAL:
+                raise  # the disk, not the packet
             self._lost[index] = self._lost.get(index, 0) + 1
             log.debug("%s: stream %d: %s", quoted(self.path), index, reason(error))
         else:
