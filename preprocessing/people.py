@@ -14,10 +14,11 @@ from preprocessing.identity import Identity
 
 log = logging.getLogger(__name__)
 
-_SAME_PERSON = 1.0  # identity distance up to which faces of different shots are joined
-_SAME_SHOT = 1.6  # the same within a shot, where clothes and light do not change
+_SAME_PERSON = 1.15  # identity distance up to which faces of different shots are joined
+_SAME_SHOT = 2.0  # the same within a shot, where clothes and light do not change
 _WALK = 2.0  # face heights per second that an unseen actor may move within a shot
 _SHORTEST = 3  # frames; shorter stretches are mistakes of the detector unless the shot is as short
+_TIE = 0.1  # people whose importance differs by less are ordered from left to right
 _GAP_TRUST = 0.5  # confidence in the middle of an interpolated gap, relative to its ends
 
 
@@ -89,17 +90,27 @@ def people(
         max_faces: Tracks returned at most.
 
     Returns:
-        Tracks, sorted by the sum of their heights over time, then by first frame.
+        Tracks, sorted by the sum of their heights over time; nearly equal ones from left to right.
     """
     lengths = np.bincount(shots) if len(shots) else np.zeros(1, int)
     kept = [one for one in tracklets if one.count >= min(_SHORTEST, lengths[one.shot])]
-    groups = sorted(
-        _join(kept, times),
-        key=lambda group: (-sum(one.height * one.count for one in group), group[0].first),
-    )
+    groups = _by_importance(_join(kept, times))
     if len(groups) > max_faces:
         log.info("%d more faces than the %d kept", len(groups) - max_faces, max_faces)
     return [_assemble(group, size, times, shots, gap_limit) for group in groups[:max_faces]]
+
+
+def _by_importance(groups: list[list[Tracklet]]) -> list[list[Tracklet]]:
+    """Sort people by size times presence; those within `_TIE` of each other from left to right."""
+    weights = {id(group): sum(one.height * one.count for one in group) for group in groups}
+    ranked = sorted(groups, key=lambda group: -weights[id(group)])
+    ordered: list[list[Tracklet]] = []
+    while ranked:
+        leader = weights[id(ranked[0])]
+        tied = [group for group in ranked if weights[id(group)] >= (1 - _TIE) * leader]
+        ordered += sorted(tied, key=lambda group: float(group[0].boxes[0][0]))
+        ranked = ranked[len(tied) :]
+    return ordered
 
 
 def _join(tracklets: list[Tracklet], times: NDArray[np.float64]) -> list[list[Tracklet]]:
@@ -122,16 +133,14 @@ def _join(tracklets: list[Tracklet], times: NDArray[np.float64]) -> list[list[Tr
 
 def _cost(one: list[Tracklet], other: list[Tracklet], times: NDArray[np.float64]) -> float:
     """Unlikeness of two groups of tracklets; up to 1 they are the same person."""
-    worst, weight = 0.0, 0.0
-    total = 0.0
+    total, weight = 0.0, 0.0
     for first in one:
         for second in other:
             if first.first <= second.last and second.first <= first.last:
                 return np.inf
-            cost = _pair_cost(first, second, times)
             share = float(min(first.count, second.count))
-            total, weight = total + share * cost, weight + share
-            worst = max(worst, cost)
+            total += share * _pair_cost(first, second, times)
+            weight += share
     return total / weight
 
 
