@@ -108,13 +108,17 @@ class Copies:
         if packet.dts is None and len(undated) < _MOST_UNDATED:
             undated.append(packet)
             return []
-        rate = self.source.streams[index].guessed_rate or 25
-        step = max(1, round(1 / (rate * packet.time_base)))
+        step = self._step(packet)
         if packet.dts is not None:
             for distance, earlier in enumerate(reversed(undated), start=1):
                 earlier.dts = packet.dts - distance * step
         self._undated[index] = []
         return [*undated, packet]
+
+    def _step(self, packet: Any) -> int:
+        """One picture's usual duration in units of a video packet's time base."""
+        rate = self.source.streams[packet.stream_index].guessed_rate or 25
+        return max(1, round(1 / (rate * packet.time_base)))
 
     def _write(self, packet: Any) -> None:
         index = packet.stream_index
@@ -131,7 +135,10 @@ class Copies:
         if last is not None and when < last + later:
             when = last + later
         pts = _nearest(packet.pts * factor - shift) if packet.pts is not None else when
-        packet.duration = _nearest((packet.duration or 0) * factor)
+        duration = packet.duration or 0
+        if not duration and self.source.streams[index].type == "video":
+            duration = self._step(packet)  # or the film would end before its last picture
+        packet.duration = _nearest(duration * factor)
         packet.dts, packet.pts = when, max(pts, when)
         packet.time_base = stream.time_base
         packet.stream = stream
