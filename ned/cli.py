@@ -77,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if words[:1] == ["--version"]:
             print(f"ned {__version__}", flush=True)
             return 0
-        options = _parse(words)
         _start_logging(verbose)
+        options = _parse(words)
         command = next(row for row in COMMANDS if row.options is type(options))
         progress = TerminalProgress() if sys.stderr.isatty() else SILENT
         for line in command.run(options, progress):
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (NedError, OSError) as error:
         if verbose:
             logging.getLogger(__name__).debug("where it happened", exc_info=error)
-        print(f"ned: error: {_one_line(str(error))}", file=sys.stderr)
+        print(f"ned: error: {_one_line(_message(error))}", file=sys.stderr)
         return 1
 
 
@@ -129,6 +129,14 @@ def _start_logging(verbose: bool) -> None:
     logging.basicConfig(format="ned: %(levelname)s: %(message)s", level=logging.WARNING)
     for package in _OUR_PACKAGES:
         logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.NOTSET)
+
+
+def _message(error: NedError | OSError) -> str:
+    """What to tell of an error; the system's own without their numbers."""
+    if isinstance(error, OSError) and error.strerror:
+        name = f": '{error.filename}'" if error.filename else ""
+        return f"{error.strerror}{name}"
+    return str(error)
 
 
 def _one_line(text: str) -> str:
