@@ -1,0 +1,342 @@
+"""Speed: how long directing a 1080p clip takes, against decoding and encoding it alone.
+
+    python benchmarks/speed.py [--runs 3] [--seconds 10] [--json speed.json]
+
+The first table runs `ned direct` and a bare PyAV decode + encode of the same clip (libx264, crf 16,
+preset medium, its own threads, sound copied), both as processes of their own and by turns, and
+quotes medians. "Whole" counts everything from the command line on; "CPU" is the processor time of
+all threads, which other programs on the machine disturb less. The clip is measured as it is and,
+since starting Python and loading models costs the same for any length, repeated to --seconds.
+The second table says where the time goes, each stage on its own in one process; the third how many
+frames per second the inner steps manage. Real footage is taken from NED_CLIPS; see footage.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import footage
+import table
+
+LIMIT_RATIO = 2.0
+LIMITS = {"fitting": 300, "directing": 5000, "warp, 2 threads": 100}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--clips-folder", type=Path)
+    parser.add_argument("--clip", type=Path, help="measure on this clip")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10, help="length of the repeated clip")
+    parser.add_argument("--emotion", default="happy")
+    parser.add_argument("--quick", action="store_true", help="the clip as it is only, one run")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--bare", nargs=2, type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.bare:
+        encode_again(*options.bare)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        data = measure(options, Path(folder))
+    print(report(data))
+    table.save(options.json, data)
+
+
+def measure(options: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """All numbers of this script."""
+    clip = options.clip or footage.full_hd_clip(options.clips_folder, work)
+    runs = 1 if options.quick else options.runs
+    clips = {clip.stem: clip}
+    if not options.quick:
+        longer = work / f"{clip.stem}_{options.seconds:g}s{clip.suffix}"
+        footage.write_length(clip, longer, options.seconds)
+        clips[longer.stem] = longer
+    whole = [measure_whole(path, options.emotion, runs, work) for path in clips.values()]
+    last = list(clips.values())[-1]
+    data: dict[str, Any] = {"machine": table.machine(), "runs": runs, "whole": whole}
+    data["stages"], performance = measure_stages(last, options.emotion, runs, work)
+    data["steps"] = measure_steps(performance, options.emotion, max(runs, 3), work)
+    return data
+
+
+def measure_whole(clip: Path, emotion: str, runs: int, work: Path) -> dict[str, Any]:
+    """`ned direct` and the bare encoding of one clip, by turns."""
+    result = work / "result.mp4"
+    flags = ["--emotion", emotion, "-o", str(result), "--no-sidecar"]
+    directing = [sys.executable, "-m", "ned", "direct", str(clip), *flags]
+    bare = [sys.executable, __file__, "--bare", str(clip), str(work / "bare.mp4")]
+    timings: dict[str, list[tuple[float, float]]] = {"directing": [], "bare": []}
+    for _ in range(runs):
+        timings["bare"].append(_timed(bare))
+        timings["directing"].append(_timed(directing))
+    medians = {
+        name: tuple(statistics.median(run[k] for run in times) for k in (0, 1))
+        for name, times in timings.items()
+    }
+    return {
+        "clip": clip.stem,
+        "seconds": medians["directing"][0],
+        "bare_seconds": medians["bare"][0],
+        # the ratio of neighbouring runs: both met the same load
+        "ratio": statistics.median(
+            d[0] / b[0] for d, b in zip(timings["directing"], timings["bare"], strict=True)
+        ),
+        "cpu_seconds": medians["directing"][1],
+        "bare_cpu_seconds": medians["bare"][1],
+        "cpu_ratio": medians["directing"][1] / medians["bare"][1],
+        "timings": timings,
+    }
+
+
+def encode_again(source: Path, target: Path) -> None:
+    """The baseline: decode a clip and encode it as `ned direct` would, sound copied."""
+    import av
+
+    with av.open(str(source)) as origin, av.open(str(target), "w") as copy:
+        stream: Any = origin.streams.video[0]
+        stream.thread_type = "AUTO"
+        encoder: Any = copy.add_stream("libx264", rate=stream.average_rate)
+        context = encoder.codec_context
+        context.width, context.height, context.pix_fmt = stream.width, stream.height, stream.pix_fmt
+        context.time_base = stream.time_base
+        context.thread_type = "AUTO"
+        context.options = {"crf": "16", "preset": "medium"}
+        sounds = {s.index: copy.add_stream_from_template(s) for s in origin.streams.audio}
+        for packet in origin.demux():
+            if packet.stream.index in sounds and packet.dts is not None:
+                packet.stream = sounds[packet.stream.index]
+                copy.mux(packet)
+            elif packet.stream.index == stream.index:
+                for frame in packet.decode():
+                    frame.pict_type = 0
+                    copy.mux(encoder.encode(frame))
+        copy.mux(encoder.encode())
+
+
+def measure_stages(
+    path: Path, emotion: str, runs: int, work: Path
+) -> tuple[list[dict[str, Any]], Any]:
+    """Milliseconds per frame of every stage on its own, and the directed performance."""
+    started = [
+        _timed([sys.executable, "-c", "import ned.cli, ned.direct, preprocessing.track as t; " + s])
+        for s in ["from deca.rig import load_rig; load_rig()"] * runs
+    ]
+    from deca.fitting import fit
+    from deca.rig import load_rig
+    from manipulator.directing import Direction, direct_performance
+    from ned.core.clip import Clip
+    from ned.core.timeline import Timeline
+    from ned.core.video import VideoWriter
+    from ned.direct import rendered, track_actor
+    from renderer.strength import edit_strength
+
+    clip, rig = Clip.open(path), load_rig()
+    direction = Direction(timeline=Timeline.split((emotion,), clip.duration or 1, (emotion,)))
+    timings: dict[str, list[tuple[float, float]]] = {}
+
+    def clocked(name: str, work: Callable[[], Any]) -> Any:
+        result, *times = _clocked(work)
+        timings.setdefault(name, []).append((times[0], times[1]))
+        return result
+
+    def write(frames: Iterator[Any]) -> None:
+        with VideoWriter(work / "stage.mp4", clip) as writer:
+            for frame in frames:
+                writer.write(frame)
+
+    performance: Any = None
+    for turn in range(runs + 1):
+        if turn == 1:
+            timings.clear()  # the first turn loaded models and compiled loops
+        clocked("decoding", lambda: sum(1 for _ in clip.frames()))
+        track = clocked("tracking (with decoding)", lambda: track_actor(clip, 0))
+        performance = clocked("fitting", lambda track=track: fit(track, rig))
+        source = performance
+        directed = clocked("directing", lambda: direct_performance(source, direction, rig))
+        performance = dataclasses.replace(source, directed=source.units + directed.change)
+        share = edit_strength(performance)
+        whole = performance
+        clocked(
+            "rendering (with decoding)",
+            lambda: sum(1 for _ in rendered(clip, whole, share, rig)),
+        )
+        clocked("encoding (with decoding)", lambda: write(clip.frames()))
+        clocked(
+            "rendering and encoding",
+            lambda: write(result for _, result in rendered(clip, whole, share, rig)),
+        )
+    stages = [
+        {
+            "stage": "starting (imports, rig), seconds",
+            "wall": statistics.median(t[0] for t in started),
+            "cpu": statistics.median(t[1] for t in started),
+        }
+    ]
+    count = len(performance)
+    stages += [
+        {
+            "stage": f"{name}, ms per frame",
+            "wall": 1000 * statistics.median(t[0] for t in times) / count,
+            "cpu": 1000 * statistics.median(t[1] for t in times) / count,
+        }
+        for name, times in timings.items()
+    ]
+    return stages, performance
+
+
+def measure_steps(performance: Any, emotion: str, runs: int, work: Path) -> list[dict[str, Any]]:
+    """Frames per second of fitting and directing a long track, and of the warp of one face."""
+    import cv2
+    import numpy as np
+
+    from deca.fitting import fit
+    from deca.rig import load_rig
+    from manipulator.directing import Direction, direct_performance
+    from ned import direct
+    from ned.core.clip import Clip, Frame
+    from ned.core.timeline import Timeline
+    from renderer.strength import edit_strength
+
+    rig = load_rig()
+    track = _longer(performance.track, 3000)
+    fitted = fit(track, rig)
+    direction = Direction(timeline=Timeline.split((emotion,), 120.0, (emotion,)))
+
+    still = work / "face.png"
+    cv2.imwrite(str(still), footage.portrait_frame((1920, 1080))[..., ::-1])
+    picture = Clip.open(still, duration=12.0)
+    frame = next(iter(picture.frames()))
+
+    class Repeated(Clip):
+        """A clip whose frames cost nothing to decode."""
+
+        def frames(self) -> Iterator[Frame]:
+            for index in range(self.frame_count or 0):
+                yield dataclasses.replace(frame, index=index)
+
+    values = {f.name: getattr(picture, f.name) for f in dataclasses.fields(picture)}
+    clip = Repeated(**values)
+    face = fit(direct.track_actor(picture, 0), rig)
+    height = float(np.ptp(face.track.landmarks(0, 1)[0, :468, 1]))
+    directed = direct_performance(face, direction, rig)
+    face = dataclasses.replace(face, directed=face.units + directed.change)
+    strength = edit_strength(face)
+
+    def warp(threads: int) -> None:
+        pool: Any = direct.ThreadPoolExecutor
+        direct.ThreadPoolExecutor = lambda _: ThreadPoolExecutor(threads)  # type: ignore
+        try:
+            for _ in direct.rendered(clip, face, strength, rig):
+                pass
+        finally:
+            direct.ThreadPoolExecutor = pool
+
+    jobs: list[tuple[str, int, Callable[[], Any]]] = [
+        ("fitting", len(track), lambda: fit(track, rig)),
+        ("directing", len(track), lambda: direct_performance(fitted, direction, rig)),
+        ("warp, 1 thread", len(face), lambda: warp(1)),
+        ("warp, 2 threads", len(face), lambda: warp(2)),
+    ]
+    rows = []
+    for name, count, job in jobs:
+        times = [_clocked(job)[1:] for _ in range(runs)]
+        seconds, cpu = (statistics.median(t[k] for t in times) for k in (0, 1))
+        rows.append(
+            {
+                "step": name,
+                "frames": count,
+                "fps": count / seconds,
+                "best_fps": count / min(t[0] for t in times),
+                "cpu_ms": 1000 * cpu / count,
+                "target": LIMITS.get(name),
+                "face_height": height if name.startswith("warp") else None,
+            }
+        )
+    return rows
+
+
+def report(data: dict[str, Any]) -> str:
+    """The numbers as Markdown."""
+    rows = [
+        [
+            *(w["clip"], w["bare_seconds"], w["seconds"], w["ratio"]),
+            *(w["bare_cpu_seconds"], w["cpu_seconds"], w["cpu_ratio"]),
+            table.verdict(w["ratio"], LIMIT_RATIO, at_least=False),
+        ]
+        for w in data["whole"]
+    ]
+    headings = ["clip", "bare s", "ned direct s", "ratio", "bare CPU s", "ned CPU s", "CPU ratio"]
+    lines = [
+        f"### Speed ({data['machine']}, median of {data['runs']})\n",
+        table.markdown([*headings, f"<= {LIMIT_RATIO:g}"], rows),
+        "\nWhere the time goes, each stage on its own:\n",
+        table.markdown(
+            ["stage", "wall", "CPU"], [[s["stage"], s["wall"], s["cpu"]] for s in data["stages"]]
+        ),
+        "\nInner steps (the warp on a face of "
+        f"{data['steps'][-1]['face_height']:.0f} pixels in a 1080p frame):\n",
+        table.markdown(
+            ["step", "frames/s", "best run", "CPU ms per frame", "target", "met"],
+            [
+                [
+                    *(s["step"], s["fps"], s["best_fps"], s["cpu_ms"], s["target"]),
+                    table.verdict(s["fps"], s["target"]) if s["target"] else "-",
+                ]
+                for s in data["steps"]
+            ],
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _longer(track: Any, count: int) -> Any:
+    """A track repeated to `count` frames, in one shot."""
+    import numpy as np
+
+    frames = np.arange(count) % len(track)
+    fields = {
+        f.name: getattr(track, f.name)[frames]
+        for f in dataclasses.fields(track)
+        if f.name not in ("size", "times", "shots")
+    }
+    return dataclasses.replace(
+        track, times=np.arange(count) / 25.0, shots=np.zeros(count, np.int32), **fields
+    )
+
+
+def _timed(command: list[str]) -> tuple[float, float]:
+    """Wall seconds and CPU seconds of a process; ends the script if it fails."""
+    started = time.perf_counter()
+    with tempfile.TemporaryFile() as messages:
+        process = subprocess.Popen(
+            command, cwd=footage.ROOT, stdout=messages, stderr=subprocess.STDOUT
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.perf_counter() - started
+        if process.returncode != 0:
+            messages.seek(0)
+            sys.exit(f"{' '.join(command)} failed:\n{messages.read().decode()[-2000:]}")
+    return wall, usage.ru_utime + usage.ru_stime
+
+
+def _clocked(work: Callable[[], Any]) -> tuple[Any, float, float]:
+    """Result, wall seconds and CPU seconds of a call, its threads included."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    return result, time.perf_counter() - wall, time.process_time() - cpu
+
+
+if __name__ == "__main__":
+    main()
