@@ -85,8 +85,8 @@ class DirectOptions:
     """Frames per second of the clip made from a picture: 25, 23.976 or 24000/1001."""
     codec: str = "libx264"
     """Video encoder."""
-    crf: float = 16.0
-    """Constant rate factor of the encoder, 0 (best) to 63; 16 is hard to tell from the source."""
+    crf: float = 12.0
+    """Constant rate factor of the encoder, 0 (best, largest) to 63 (worst)."""
     preset: str = "medium"
     """Speed preset of the encoder, ultrafast to veryslow."""
     pixel_format: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
