@@ -17,6 +17,11 @@ from ned.core.performance import Performance
 from ned.core.timeline import Timeline
 
 REGIONS = ("brows", "eyes", "mouth")
+_LID_UNITS = ("upper_lid_raise", "lid_close", "lid_tighten", "cheek_raise")
+_LIDS = (
+    (face.RIGHT_UPPER_LID, face.RIGHT_LOWER_LID),
+    (face.LEFT_UPPER_LID, face.LEFT_LOWER_LID),
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class ManipulatorSettings:
         busy_loss: share of the mouth's emotional change that fast speech takes away.
         rounding_loss: share of it that rounded lips (o, u, w) take away.
         life: amplitude of the slow drift of each unit, as a share of its target.
+        lid_bounds: most that an emotion may close and open an eye, as shares of its opening.
     """
 
     sustain: float = 0.7
@@ -56,6 +62,7 @@ class ManipulatorSettings:
     busy_loss: float = 0.25
     rounding_loss: float = 0.5
     life: float = 0.06
+    lid_bounds: tuple[float, float] = (0.4, 0.5)
 
 
 @dataclass
@@ -109,7 +116,7 @@ def direct_performance(
     change *= np.isin(np.array(rig.regions), direction.regions)
     change = _yield_to_speech(change, rig, lock, activity, settings, direction.speech_lock)
     change = lock.apply(change, direction.speech_lock)
-    change = _yield_to_blinks(change, rig, activity)
+    change = _yield_to_eyes(change, rig, activity, settings)
     change[~performance.track.present] = 0
     return Directed(change.astype(np.float32), weights, names)
 
@@ -127,7 +134,9 @@ class _Activity:
         peak = max(float(np.quantile(force, 0.95)), 0.05) if len(force) else 1.0
         self.force = np.clip(force / peak, 0, 1)
         self.rounding = np.clip(units[:, rig.index["pucker"]], 0, 1)
-        self.open_eyes = _open_eyes(performance, rig)
+        self.lid_moves = _lid_moves(rig)
+        self.openings = _eye_openings(performance, self.lid_moves)
+        self.open_eyes = _eye_openness(self.openings)
 
 
 def _targets(
@@ -171,36 +180,53 @@ def _yield_to_speech(
     return scaled
 
 
-def _yield_to_blinks(
-    change: NDArray[np.float32], rig: Rig, activity: _Activity
+def _yield_to_eyes(
+    change: NDArray[np.float32], rig: Rig, activity: _Activity, settings: ManipulatorSettings
 ) -> NDArray[np.float32]:
-    """Lids follow the emotion only as far as the source's eye is open: a blink stays a blink."""
+    """Lids follow the emotion as far as the source's eye is open: a blink stays a blink.
+
+    What they may add to or take from an eye's opening is bounded, because a picture holds no
+    more eyeball than the actor showed.
+    """
     gated = change.copy()
     for side, name in enumerate(("right", "left")):
-        lids = [rig.index[f"{unit}_{name}"] for unit in ("upper_lid_raise", "lid_close")]
+        lids = [rig.index[f"{unit}_{name}"] for unit in _LID_UNITS]
+        moves = activity.lid_moves[lids, side]
         gated[:, lids] *= activity.open_eyes[:, side : side + 1]
-        # relaxing a closing lid must not open an eye that the source shuts
-        lower = rig.index[f"lid_tighten_{name}"]
-        gated[:, lower] *= 0.3 + 0.7 * activity.open_eyes[:, side]
+        added = gated[:, lids] @ moves
+        least, most = (share * activity.openings[:, side] for share in settings.lid_bounds)
+        allowed = np.where(added > 0, most * np.tanh(added / most), least * np.tanh(added / least))
+        share = allowed / np.where(np.abs(added) < 1e-6, 1, added)
+        gated[:, lids] *= np.where(np.abs(added) < 1e-6, 1, share)[:, None]
     return gated
 
 
-def _open_eyes(performance: Performance, rig: Rig) -> NDArray[np.float32]:
-    """(T, 2) how open the right and left eye is, 1 at the clip's usual opening, 0 shut."""
-    result = []
-    for upper, lower in (
-        (face.RIGHT_UPPER_LID, face.RIGHT_LOWER_LID),
-        (face.LEFT_UPPER_LID, face.LEFT_LOWER_LID),
-    ):
-        middle = slice(3, 6)
-        per_unit = rig.basis[:, upper[middle], 1].mean(1) - rig.basis[:, lower[middle], 1].mean(1)
-        identity = performance.identity
-        rest = identity[list(upper[middle]), 1].mean() - identity[list(lower[middle]), 1].mean()
-        opening = performance.units @ per_unit + rest
-        usual = max(float(np.quantile(opening, 0.8)), 0.02) if len(opening) else 1.0
-        share = np.clip((opening / usual - 0.3) / 0.45, 0, 1)
-        result.append(share * share * (3 - 2 * share))
-    return np.stack(result, axis=1).astype(np.float32)
+def _lid_moves(rig: Rig) -> NDArray[np.float32]:
+    """(U, 2) change of the right and left eye's opening per unit, face units."""
+    moves = [
+        rig.basis[:, upper[3:6], 1].mean(1) - rig.basis[:, lower[3:6], 1].mean(1)
+        for upper, lower in _LIDS
+    ]
+    return np.stack(moves, axis=1)
+
+
+def _eye_openings(performance: Performance, lid_moves: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(T, 2) opening of the right and left eye in face units."""
+    rest = [
+        performance.identity[list(upper[3:6]), 1].mean()
+        - performance.identity[list(lower[3:6]), 1].mean()
+        for upper, lower in _LIDS
+    ]
+    return np.maximum(performance.units @ lid_moves + np.array(rest, np.float32), 0.01)
+
+
+def _eye_openness(openings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(T, 2) 1 where an eye is about as open as usual in this clip, 0 where it is shut."""
+    if not len(openings):
+        return openings
+    usual = np.maximum(np.quantile(openings, 0.8, axis=0), 0.02)
+    share = np.clip((openings / usual - 0.3) / 0.45, 0, 1)
+    return (share * share * (3 - 2 * share)).astype(np.float32)
 
 
 def _frame_rate(times: NDArray[np.float64]) -> float:

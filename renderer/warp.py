@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from deca.mesh import load_mesh
 from renderer import surface
+from renderer.eyes import keep_eyeballs
 from renderer.raster import paint
 from renderer.shading import TextureFrame
 
 Planes = tuple[NDArray, ...]
+Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -85,18 +87,20 @@ class WarpRenderer:
             window = self._field(edit, planes[0].shape)
             if window is None:
                 continue
-            box, field = window
+            box, field, moved = window
             for k, plane in enumerate(planes):
                 if edited[k] is plane:
                     edited[k] = plane.copy()
                 zero = black if k == 0 else middle
                 self._apply(plane, edited[k], box, field, planes[0].shape, zero)
+                scale = (plane.shape[1] / planes[0].shape[1], plane.shape[0] / planes[0].shape[0])
+                keep_eyeballs(plane, edited[k], edit.landmarks, moved, scale)
         return tuple(edited)
 
     def _field(
         self, edit: FaceEdit, shape: tuple[int, ...]
-    ) -> tuple[tuple[int, int, int, int], NDArray[np.float32]] | None:
-        """Box (x0, y0, x1, y1) in luma pixels and the field of backward moves and log shade on it."""
+    ) -> tuple[Box, NDArray[np.float32], NDArray[np.float32]] | None:
+        """Box (x0, y0, x1, y1) in luma pixels, field of backward moves and log shade, point moves."""
         moved = edit.displacement * self.facing(edit.rotation)[:, None]
         if not np.any(np.abs(moved) > 1e-3) and edit.shade is None:
             return None
@@ -123,13 +127,13 @@ class WarpRenderer:
             shade = cv2.remap(edit.shade, uv, None, cv2.INTER_LINEAR, borderValue=0)
             field[..., 2] = shade * canvas[..., 4]
         field = cv2.GaussianBlur(field, (0, 0), self.settings.blur, borderType=cv2.BORDER_REPLICATE)
-        return box, field
+        return box, field, moves[:468]
 
     def _apply(
         self,
         plane: NDArray,
         target: NDArray,
-        box: tuple[int, int, int, int],
+        box: Box,
         field: NDArray[np.float32],
         luma_shape: tuple[int, ...],
         zero: int,
