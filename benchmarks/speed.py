@@ -128,10 +128,10 @@ def measure_stages(
     path: Path, emotion: str, runs: int, work: Path
 ) -> tuple[list[dict[str, Any]], Any]:
     """Milliseconds per frame of every stage on its own, and the directed performance."""
-    started = [
-        _timed([sys.executable, "-c", "import ned.cli, ned.direct, preprocessing.track as t; " + s])
-        for s in ["from deca.rig import load_rig; load_rig()"] * runs
-    ]
+    start = (
+        "import ned.cli, ned.direct as d, preprocessing.track; rig = d.load_rig(); d.Shading(rig)"
+    )
+    started = [_timed([sys.executable, "-c", start]) for _ in range(runs)]
     from deca.fitting import fit
     from deca.rig import load_rig
     from manipulator.directing import Direction, direct_performance
@@ -145,8 +145,8 @@ def measure_stages(
     direction = Direction(timeline=Timeline.split((emotion,), clip.duration or 1, (emotion,)))
     timings: dict[str, list[tuple[float, float]]] = {}
 
-    def clocked(name: str, work: Callable[[], Any]) -> Any:
-        result, *times = _clocked(work)
+    def clocked(name: str, work: Callable[..., Any], *given: Any) -> Any:
+        result, *times = _clocked(lambda: work(*given))
         timings.setdefault(name, []).append((times[0], times[1]))
         return result
 
@@ -155,30 +155,26 @@ def measure_stages(
             for frame in frames:
                 writer.write(frame)
 
+    def exhaust(frames: Iterator[Any]) -> None:
+        for _ in frames:
+            pass
+
     performance: Any = None
     for turn in range(runs + 1):
         if turn == 1:
             timings.clear()  # the first turn loaded models and compiled loops
-        clocked("decoding", lambda: sum(1 for _ in clip.frames()))
-        track = clocked("tracking (with decoding)", lambda: track_actor(clip, 0))
-        performance = clocked("fitting", lambda track=track: fit(track, rig))
-        source = performance
-        directed = clocked("directing", lambda: direct_performance(source, direction, rig))
+        clocked("decoding", exhaust, clip.frames())
+        track = clocked("tracking (with decoding)", track_actor, clip, 0)
+        source = clocked("fitting", fit, track, rig)
+        directed = clocked("directing", direct_performance, source, direction, rig)
         performance = dataclasses.replace(source, directed=source.units + directed.change)
-        share = edit_strength(performance)
-        whole = performance
-        clocked(
-            "rendering (with decoding)",
-            lambda: sum(1 for _ in rendered(clip, whole, share, rig)),
-        )
-        clocked("encoding (with decoding)", lambda: write(clip.frames()))
-        clocked(
-            "rendering and encoding",
-            lambda: write(result for _, result in rendered(clip, whole, share, rig)),
-        )
+        render = (clip, performance, edit_strength(performance), rig)
+        clocked("rendering (with decoding)", exhaust, rendered(*render))
+        clocked("encoding (with decoding)", write, clip.frames())
+        clocked("rendering and encoding", write, (result for _, result in rendered(*render)))
     stages = [
         {
-            "stage": "starting (imports, rig), seconds",
+            "stage": "starting (imports, rig, shading maps), seconds",
             "wall": statistics.median(t[0] for t in started),
             "cpu": statistics.median(t[1] for t in started),
         }
