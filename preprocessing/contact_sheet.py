@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.errors import OutputError
+from ned.core.partial import Partial, output_errors
 from ned.core.track import Track
 from preprocessing.track import Footage
 
 _COLUMNS = 6
+_OVERVIEWS = 3
 _WIDTH = 1280  # pixels
 _LABEL = 150  # pixels, width of the column with the actors' names
 _CELL = (_WIDTH - _LABEL) // _COLUMNS
+_WIDE = 2 * _CELL  # pixels, width of an overview
 _LINE = 22  # pixels, height of a line of text
 _PAPER, _INK = (24, 24, 26), (235, 235, 235)
 _COLOURS = (
@@ -48,8 +51,10 @@ def contact_sheet(
         OutputError: The picture cannot be written to `path`.
     """
     frame_count = len(tracks[0]) if tracks else clip.frame_count or 1
-    overview = _spread(np.arange(frame_count))
-    portraits = [_spread(np.flatnonzero(track.present & ~track.interpolated)) for track in tracks]
+    overview = _spread(np.arange(frame_count), _OVERVIEWS)
+    portraits = [
+        _spread(np.flatnonzero(track.present & ~track.interpolated), _COLUMNS) for track in tracks
+    ]
     wanted = set(overview).union(*portraits) if portraits else set(overview)
     whole: dict[int, NDArray[np.uint8]] = {}
     faces: dict[tuple[int, int], NDArray[np.uint8]] = {}
@@ -74,11 +79,11 @@ def contact_sheet(
     return sheet
 
 
-def _spread(frames: NDArray[np.intp]) -> list[int]:
-    """Up to `_COLUMNS` frames, evenly spread and away from the very ends."""
-    if len(frames) <= _COLUMNS:
+def _spread(frames: NDArray[np.intp], count: int) -> list[int]:
+    """Up to `count` of the frames, evenly spread and away from the very ends."""
+    if len(frames) <= count:
         return [int(frame) for frame in frames]
-    places = (np.arange(_COLUMNS) + 0.5) * len(frames) / _COLUMNS
+    places = (np.arange(count) + 0.5) * len(frames) / count
     return [int(frame) for frame in frames[places.astype(int)]]
 
 
@@ -107,18 +112,22 @@ def _description(track: Track) -> list[str]:
 def _overview(
     image: NDArray[np.uint8], tracks: Sequence[Track], index: int, time: float
 ) -> NDArray[np.uint8]:
-    """One frame (h, `_CELL`, 3) with the actors' boxes in their colours."""
+    """One frame (h, `_WIDE`, 3) with the actors' boxes in their colours."""
     height, width = image.shape[:2]
-    scale = min(_CELL / width, 1.5 * _CELL / height)
+    scale = min((_WIDE - 8) / width, 1.2 * _CELL / height)
     small = _resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
     for actor, track in enumerate(tracks):
         if not track.present[index]:
             continue
         x0, y0, x1, y1 = (round(float(value) * scale) for value in track.boxes[index])
         cv2.rectangle(small, (x0, y0), (x1, y1), _colour(actor), 2, cv2.LINE_AA)
-        _write_text(small, str(actor), (x0 + 2, max(14, y0 - 5)), _colour(actor), outlined=True)
-    cell = np.full((small.shape[0], _CELL, 3), _PAPER, np.uint8)
-    left = (_CELL - small.shape[1]) // 2
+        top = max(y0, 16)
+        cv2.rectangle(
+            small, (x0, top - 16), (x0 + 8 + 9 * len(str(actor)), top), _colour(actor), -1
+        )
+        _write_text(small, str(actor), (x0 + 4, top - 3), (0, 0, 0))
+    cell = np.full((small.shape[0], _WIDE, 3), _PAPER, np.uint8)
+    left = (_WIDE - small.shape[1]) // 2
     cell[:, left : left + small.shape[1]] = small
     return _caption(cell, _clock(time), _INK)
 
@@ -163,9 +172,10 @@ def _row(
     _write_text(row, title, (8, _LINE), colour, scale=0.62)
     for index, line in enumerate(lines):
         _write_text(row, line, (8, (index + 2) * _LINE), _INK)
-    for column, cell in enumerate(cells):
-        left = _LABEL + column * _CELL
+    left = _LABEL
+    for cell in cells:
         row[: cell.shape[0], left : left + cell.shape[1]] = cell
+        left += cell.shape[1]
     return row
 
 
@@ -182,11 +192,8 @@ def _write_text(
     place: tuple[int, int],
     colour: tuple[int, int, int],
     scale: float = 0.45,
-    outlined: bool = False,
 ) -> None:
     font = cv2.FONT_HERSHEY_SIMPLEX
-    if outlined:
-        cv2.putText(image, text, place, font, scale, (0, 0, 0), 4, cv2.LINE_AA)
     cv2.putText(image, text, place, font, scale, colour, 1, cv2.LINE_AA)
 
 
@@ -211,9 +218,10 @@ def _write(sheet: NDArray[np.uint8], path: Path) -> None:
         raise OutputError(f"{path}: not a kind of image; end the name in .png or .jpg") from error
     if not done:
         raise OutputError(f"{path}: not a kind of image; end the name in .png or .jpg")
-    partial = path.with_name(path.name + ".partial")
+    partial = Partial(path)
     try:
-        partial.write_bytes(data.tobytes())
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+        with output_errors(path):
+            partial.path.write_bytes(data.tobytes())
+        partial.publish()
+    finally:
+        partial.discard()

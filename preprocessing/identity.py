@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -52,25 +54,35 @@ class Identity:
         self._portrait += weight * portrait
         self._weight += weight
 
-    def merge(self, other: Identity) -> None:
-        """Take over what another identity of the same person has seen."""
-        self._shape += other._shape
-        self._portrait += other._portrait
-        self._weight += other._weight
+    @property
+    def shape(self) -> NDArray[np.float64]:
+        """(153,) mean logarithms of relative lengths; zeros where nothing is known."""
+        return self._shape / max(self._weight, 1e-9)
 
-    def distance(self, other: Identity) -> float:
-        """How unlike two faces are: below 1 probably the same person, above it probably not."""
-        shape, portrait = self.distances(other)
-        return float(np.hypot(shape / _SHAPE_UNIT, portrait / _PORTRAIT_UNIT))
+    @property
+    def portrait(self) -> NDArray[np.float64]:
+        """(1728,) mean portrait of unit length; zeros where nothing is known."""
+        flat = self._portrait.ravel()
+        return flat / (np.linalg.norm(flat) + 1e-9)
 
-    def distances(self, other: Identity) -> tuple[float, float]:
-        """The two parts of `distance`: shape (log of length), picture (1 - correlation)."""
-        if not (self.known and other.known):
-            return 0.0, 0.0
-        shape = self._shape / self._weight - other._shape / other._weight
-        one, two = self._portrait.ravel(), other._portrait.ravel()
-        norm = float(np.linalg.norm(one) * np.linalg.norm(two)) + 1e-9
-        return float(np.sqrt((shape**2).mean())), 1 - float(one @ two) / norm
+
+def unlikeness(identities: Sequence[Identity]) -> NDArray[np.float64]:
+    """(N, N) how unlike N faces are, about 1 between the most alike of different people.
+
+    Both parts, the root mean square difference of the shapes and one minus the correlation of the
+    portraits, are in units of what was measured between two people in the same light. NaN where
+    one of the two is not known.
+    """
+    shapes = np.array([each.shape for each in identities])
+    portraits = np.array([each.portrait for each in identities])
+    known = np.array([each.known for each in identities])
+    squares = (shapes**2).sum(1)
+    square = (squares[:, None] + squares - 2 * shapes @ shapes.T) / shapes.shape[1]
+    result = np.hypot(
+        np.sqrt(np.maximum(square, 0)) / _SHAPE_UNIT, (1 - portraits @ portraits.T) / _PORTRAIT_UNIT
+    )
+    result[~(known[:, None] & known)] = np.nan
+    return result
 
 
 def frontality(points: NDArray[np.float32]) -> float:

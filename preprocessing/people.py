@@ -10,15 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.track import Track
-from preprocessing.identity import Identity
+from preprocessing.detect import overlap
+from preprocessing.identity import Identity, unlikeness
 
 log = logging.getLogger(__name__)
 
 _SAME_PERSON = 1.15  # identity distance up to which faces of different shots are joined
 _SAME_SHOT = 2.0  # the same within a shot, where clothes and light do not change
 _WALK = 2.0  # face heights per second that an unseen actor may move within a shot
+_UNKNOWN = 2.0  # unlikeness where one of two faces was never seen well enough to compare
 _SHORTEST = 3  # frames; shorter stretches are mistakes of the detector unless the shot is as short
 _TIE = 0.1  # people whose importance differs by less are ordered from left to right
+_HIDDEN = 0.2  # overlap with another face from which a missing one is taken to be behind it
 _GAP_TRUST = 0.5  # confidence in the middle of an interpolated gap, relative to its ends
 
 
@@ -97,7 +100,9 @@ def people(
     groups = _by_importance(_join(kept, times))
     if len(groups) > max_faces:
         log.info("%d more faces than the %d kept", len(groups) - max_faces, max_faces)
-    return [_assemble(group, size, times, shots, gap_limit) for group in groups[:max_faces]]
+    tracks = [_assemble(group, size, times, shots, gap_limit) for group in groups[:max_faces]]
+    _drop_hidden(tracks)
+    return tracks
 
 
 def _by_importance(groups: list[list[Tracklet]]) -> list[list[Tracklet]]:
@@ -114,47 +119,58 @@ def _by_importance(groups: list[list[Tracklet]]) -> list[list[Tracklet]]:
 
 
 def _join(tracklets: list[Tracklet], times: NDArray[np.float64]) -> list[list[Tracklet]]:
-    """Group tracklets by person: the most alike first, never two that are seen at once."""
-    groups = [[one] for one in tracklets]
-    while len(groups) > 1:
-        best, pair = np.inf, (0, 0)
-        for left in range(len(groups)):
-            for right in range(left + 1, len(groups)):
-                cost = _cost(groups[left], groups[right], times)
-                if cost < best:
-                    best, pair = cost, (left, right)
-        if best > 1:
+    """Group tracklets by person: the most alike first, never two that are seen at once.
+
+    Agglomerative clustering with average linkage; a pair weighs as much as its shorter tracklet.
+    """
+    if not tracklets:
+        return []
+    groups: list[list[Tracklet]] = [[one] for one in tracklets]
+    counts = np.array([one.count for one in tracklets], np.float64)
+    weights = np.minimum(counts[:, None], counts)
+    costs = _costs(tracklets, times)
+    weights[costs == _UNKNOWN] *= 1e-3  # no evidence, and none against what else is known
+    forbidden = np.isinf(costs)
+    np.fill_diagonal(forbidden, True)
+    totals = np.where(forbidden, 0, costs) * weights
+    while True:
+        means = np.where(forbidden, np.inf, totals / weights)
+        left, right = sorted(np.unravel_index(int(means.argmin()), means.shape))
+        if means[left, right] > 1:
             break
-        left, right = pair
-        merged = sorted(groups[left] + groups.pop(right), key=lambda one: one.first)
-        groups[left] = merged
-    return groups
+        groups[left] += groups[right]
+        groups[right] = []
+        for matrix in (totals, weights):
+            matrix[left] += matrix[right]
+            matrix[:, left] = matrix[left]
+        forbidden[left] |= forbidden[right]
+        forbidden[:, left] = forbidden[left]
+        forbidden[right] = forbidden[:, right] = True
+    return [sorted(group, key=lambda one: one.first) for group in groups if group]
 
 
-def _cost(one: list[Tracklet], other: list[Tracklet], times: NDArray[np.float64]) -> float:
-    """Unlikeness of two groups of tracklets; up to 1 they are the same person."""
-    total, weight = 0.0, 0.0
-    for first in one:
-        for second in other:
-            if first.first <= second.last and second.first <= first.last:
-                return np.inf
-            share = float(min(first.count, second.count))
-            total += share * _pair_cost(first, second, times)
-            weight += share
-    return total / weight
-
-
-def _pair_cost(one: Tracklet, other: Tracklet, times: NDArray[np.float64]) -> float:
-    if one.first > other.first:
-        one, other = other, one
-    unlike = one.identity.distance(other.identity)
-    if one.shot != other.shot:
-        return unlike / _SAME_PERSON
-    seconds = float(times[other.first] - times[one.last])
-    before, after = one.boxes[-1], other.boxes[0]
-    shift = np.hypot(*((after - before)[:2] + (after - before)[2:]) / 2)
-    reach = float(before[3] - before[1]) * (0.7 + _WALK * seconds)
-    return max(unlike / _SAME_SHOT, float(shift) / reach)
+def _costs(tracklets: list[Tracklet], times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, N) unlikeness of tracklets: up to 1 may be the same person, infinite cannot be."""
+    first = np.array([one.first for one in tracklets])
+    last = np.array([one.last for one in tracklets])
+    shots = np.array([one.shot for one in tracklets])
+    start = np.array([one.boxes[0] for one in tracklets], np.float64)
+    stop = np.array([one.boxes[-1] for one in tracklets], np.float64)
+    unlike = unlikeness([one.identity for one in tracklets])
+    # [i, j]: how far one would have to walk from the end of i to the start of j
+    seconds = np.maximum(times[first][None, :] - times[last][:, None], 0)
+    shift = (start[None, :] - stop[:, None]).reshape(len(first), len(first), 2, 2).mean(2)
+    reach = (stop[:, 3] - stop[:, 1])[:, None] * (0.7 + _WALK * seconds)
+    walk = np.hypot(shift[..., 0], shift[..., 1]) / reach
+    walk = np.where(first[:, None] <= first, walk, walk.T)
+    together = shots[:, None] == shots
+    costs = np.where(
+        together,
+        np.maximum(np.nan_to_num(unlike) / _SAME_SHOT, walk),
+        np.where(np.isnan(unlike), _UNKNOWN, unlike / _SAME_PERSON),
+    )
+    costs[(first[:, None] <= last) & (first <= last[:, None])] = np.inf
+    return costs
 
 
 def _assemble(
@@ -196,3 +212,19 @@ def _fill_gaps(track: Track, gap_limit: float) -> None:
             depth = 1 - abs(2 * share - 1)
             track.confidence[frame] = ends * (1 - (1 - _GAP_TRUST) * max(depth, 0.3))
             track.interpolated[frame] = True
+
+
+def _drop_hidden(tracks: list[Track]) -> None:
+    """Take interpolated faces out again where another one is seen in their place."""
+    for track in tracks:
+        for frame in np.flatnonzero(track.interpolated):
+            if any(
+                other.present[frame]
+                and not other.interpolated[frame]
+                and overlap(track.boxes[frame], other.boxes[frame]) > _HIDDEN
+                for other in tracks
+                if other is not track
+            ):
+                track.interpolated[frame] = False
+                track.confidence[frame] = 0
+                track.boxes[frame] = np.nan

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _PICTURE = (32, 18)  # width, height of the signature's picture
+_NOTICEABLE = 0.03  # difference of a colour value in [0, 1] that counts as a change
+_SPREAD = 0.45  # share of the picture that a cut changes at least; less is an object passing by
 _LOOK_AHEAD = 3  # frames that must stay changed: a flash is over sooner
 _CHANGE = 0.16  # least distance across a cut; real footage: motion < 0.08, cuts > 0.29
 _OVER_ACTIVITY = 3.0  # and so many times the recent frame-to-frame distance
@@ -104,13 +106,14 @@ def sign(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 def distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """How different two signatures are: 0 for equal pictures, about 1 for unrelated ones.
 
-    The product of two measures, so that both must be large: the lack of correlation between the
-    pictures (blind to brightness and contrast) and the difference of their sorted values (blind to
-    motion), each scaled to its usual range.
+    A product of measures, so that all must be large: the lack of correlation between the pictures
+    (blind to brightness and contrast), the difference of their sorted values (blind to motion), and
+    the share of the picture that has changed (small for an object that passes by).
     """
     first, second = one - one.mean((0, 1)), other - other.mean((0, 1))
     energy = float(np.sqrt((first**2).sum() * (second**2).sum()))
     unlike = 1 - float((first * second).sum()) / (energy + 1e-3)
     flat = one.reshape(-1, 3), other.reshape(-1, 3)
     palette = float(np.abs(np.sort(flat[0], 0) - np.sort(flat[1], 0)).mean())
-    return float(np.sqrt(max(0.0, unlike) * palette / 0.1))
+    share = float((np.abs(one - other).max(-1) > _NOTICEABLE).mean())
+    return float(np.sqrt(max(0.0, unlike) * palette / 0.1)) * min(1.0, share / _SPREAD) ** 2
