@@ -26,7 +26,7 @@ from ned.core.progress import SILENT, Progress
 from ned.core.timeline import Timeline
 from ned.core.track import Track
 from ned.core.video import EncoderSettings, VideoWriter, check_output, remux
-from ned.options import DirectOptions
+from ned.options import DirectOptions, is_still_name
 from postprocessing.contact_sheet import ContactSheet
 from postprocessing.preview import Preview
 from postprocessing.provenance import provenance_tags
@@ -185,15 +185,8 @@ def _held(track: Track, clip: Clip) -> Track:
 def _style(options: DirectOptions, rig: Rig, progress: Progress) -> Style | None:
     if options.reference is None:
         return None
-    from ned.options import parse_frame_rate
-
-    still = options.reference.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
-    rate = parse_frame_rate("25")
-    clip = (
-        Clip.open(options.reference, duration=0.24, frame_rate=rate)
-        if still
-        else Clip.open(options.reference)
-    )
+    still = is_still_name(options.reference)
+    clip = Clip.open(options.reference, duration=_STILL_FRAMES / 25 if still else None)
     try:
         track = track_actor(clip, 0, progress)
     except NoFaceError as error:

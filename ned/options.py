@@ -138,7 +138,7 @@ class DirectOptions:
     @property
     def is_still(self) -> bool:
         """True if the clip's name is that of a picture."""
-        return self.clip.suffix.lower() in _STILL_SUFFIXES
+        return is_still_name(self.clip)
 
     @property
     def rate(self) -> Fraction:
@@ -206,6 +206,11 @@ class InfoOptions:
     """The clip or picture."""
     contact_sheet: _OptionalPath = None
     """Also write a picture here with the faces found, numbered as --actor counts them."""
+
+
+def is_still_name(path: Path) -> bool:
+    """True if a file's name is that of a picture."""
+    return path.suffix.lower() in _STILL_SUFFIXES
 
 
 def parse_frame_rate(text: str) -> Fraction:

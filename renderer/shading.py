@@ -53,9 +53,9 @@ class Shading:
     authored in configs/shading.yaml; their amounts saturate so that folds never turn black.
     """
 
-    def __init__(self, rig: Rig, limit: float = 0.45) -> None:
+    def __init__(self, rig: Rig, limits: tuple[float, float] = (0.45, 0.12)) -> None:
         self.frame = TextureFrame()
-        self.limit = limit
+        self.limits = limits  # most darkening and most lightening, log ratio
         maps = _load_maps(rig)
         self.columns = np.array(sorted(maps))
         self.textures = np.stack([maps[c] for c in self.columns])
@@ -73,8 +73,8 @@ class Shading:
         if not active.any():
             return None
         total = amounts[active] @ self._flat[active]
-        bounded = self.limit * np.tanh(total / self.limit)
-        return bounded.reshape(self.frame.shape)
+        limit = np.where(total < 0, *np.float32(self.limits))
+        return (limit * np.tanh(total / limit)).reshape(self.frame.shape)
 
 
 @lru_cache(maxsize=1)
