@@ -134,7 +134,7 @@ def write_portrait_clip(
         container.mux(sound.encode())
 
 
-def write_length(source: Path, path: Path, seconds: float) -> None:
+def write_length(source: Path, path: Path, seconds: float, repeated: bool = True) -> None:
     """Write a clip of `seconds` from the packets of another, repeated or cut; nothing is encoded.
 
     Every repetition starts where the longest stream of the last one ended, so that the sound
@@ -160,6 +160,6 @@ def write_length(source: Path, path: Path, seconds: float) -> None:
                     packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
                     packet.stream = copies[index]
                     target.mux(packet)
-            if end <= 0:
+            if end <= 0 or not repeated:
                 return
             end += start
