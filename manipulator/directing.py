@@ -17,6 +17,7 @@ from ned.core.performance import Performance
 from ned.core.timeline import Timeline
 
 REGIONS = ("brows", "eyes", "mouth")
+_PARTED_UNITS = ("pucker", "funnel_upper", "funnel_lower", "lower_lip_depress")
 _LID_UNITS = ("upper_lid_raise", "lid_close", "lid_tighten", "cheek_raise")
 _LIDS = (
     (face.RIGHT_UPPER_LID, face.RIGHT_LOWER_LID),
@@ -133,6 +134,8 @@ class _Activity:
         force = dynamics.smooth(np.maximum(opening, 0), 0.3 * rate)
         peak = max(float(np.quantile(force, 0.95)), 0.05) if len(force) else 1.0
         self.force = np.clip(force / peak, 0, 1)
+        # closed lips that round read as a kiss, that part as a pout
+        self.parted = np.clip(dynamics.smooth(opening, 0.12 * rate) / 0.15, 0.25, 1)
         self.rounding = np.clip(units[:, rig.index["pucker"]], 0, 1)
         self.lid_moves = _lid_moves(rig)
         self.openings = _eye_openings(performance, self.lid_moves)
@@ -152,6 +155,7 @@ def _targets(
     """(T, U) activations that the weighted emotions ask for, alive in time."""
     target = np.zeros((len(times), len(rig)), np.float32)
     rate = _frame_rate(times)
+    parted = [column for unit in _PARTED_UNITS for column in rig.columns(unit)]
     for column, name in enumerate(names):
         prototype = find_prototype(name)
         amounts = prototype.amounts(rig, direction.variant or 0)
@@ -159,7 +163,9 @@ def _targets(
             amounts *= 1 + 0.08 * generator.standard_normal(len(rig)).astype(np.float32)
         ebb = 1 - dynamics.wave(times, prototype.onset, prototype.offset, generator)
         envelope = 1 - prototype.wave * ebb + prototype.accent * (activity.force - 0.5)
-        target += (weights[:, column] * envelope)[:, None] * amounts
+        asked = (weights[:, column] * envelope)[:, None] * amounts
+        asked[:, parted] *= activity.parted[:, None]
+        target += asked
     life = dynamics.drift(len(times), len(rig), 0.8 * rate, generator)
     return target * (1 + settings.life * np.clip(life, -2, 2))
 
