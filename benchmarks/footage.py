@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -137,29 +136,32 @@ def write_portrait_clip(
 def write_length(source: Path, path: Path, seconds: float, repeated: bool = True) -> None:
     """Write a clip of `seconds` from the packets of another, repeated or cut; nothing is encoded.
 
-    Every repetition starts where the longest stream of the last one ended, so that the sound
-    stays with the picture.
+    All streams of a repetition are moved by the same time, so that the sound stays with the
+    picture; it begins where the longest stream of the one before ended.
     """
+    with av.open(str(source)) as origin:
+        times = [
+            (
+                packet.dts * packet.time_base,
+                (packet.pts + (packet.duration or 0)) * packet.time_base,
+            )
+            for packet in origin.demux()
+            if packet.dts is not None and packet.pts is not None
+        ]
+    begin, end = min(t[0] for t in times), max(t[1] for t in times)
+    count = max(1, math.ceil(seconds / (end - begin))) if repeated else 1
     with av.open(str(path), "w") as target:
         copies: dict[int, Any] = {}
-        end = Fraction(0)
-        while end < seconds:
-            start, end = end, Fraction(0)
+        for turn in range(count):
             with av.open(str(source)) as origin:
                 wanted: list[Any] = [*origin.streams.video[:1], *origin.streams.audio]
                 if not copies:
                     copies = {s.index: target.add_stream_from_template(s) for s in wanted}
                 for packet in origin.demux(wanted):
-                    if packet.dts is None:
+                    if packet.dts is None or packet.pts is None:
                         continue
-                    index, base = packet.stream.index, packet.time_base
-                    if packet.dts * base + start >= seconds:
-                        continue
-                    shift = round(start / base)
-                    end = max(end, (packet.pts + (packet.duration or 0)) * base)
+                    shift = round(turn * (end - begin) / packet.time_base)
                     packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-                    packet.stream = copies[index]
-                    target.mux(packet)
-            if end <= 0 or not repeated:
-                return
-            end += start
+                    if packet.dts * packet.time_base < seconds:
+                        packet.stream = copies[packet.stream.index]
+                        target.mux(packet)
