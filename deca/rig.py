@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deca.mesh import FaceMesh, load_mesh
 
+_REGIONS = ("brows", "eyes", "mouth")
 _RIDGE = 1e-2  # keeps the interpolation of nearby controls well conditioned
 
 
@@ -189,7 +190,10 @@ def read_specs(text: str, mesh: FaceMesh) -> tuple[UnitSpec, ...]:
                 pins=tuple(pins),
                 controls=controls,
             )
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+            if spec.region not in _REGIONS or not spec.reach > 0:
+                raise ValueError(f"region {spec.region!r}, reach {spec.reach!r}")
+            spec.vectors(mesh)  # every control is a point of the mesh
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"rig unit '{name}' is malformed: {error!r}") from error
         specs.append(spec)
     return tuple(specs)
