@@ -1,4 +1,4 @@
-"""FaceMesh: the 468-point surface that every rig unit lives on, its neutral shape and its symmetry."""
+"""FaceMesh: the 468-point surface that every rig unit lives on, its neutral and its symmetry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Performance: what an actor's face does in every frame of a clip, in numbers that can be directed."""
+"""Performance: what a face does in every frame of a clip, in numbers that can be directed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core.errors import InputError, OutputError
+from ned.core.errors import InputError
+from ned.core.partial import Partial, output_errors
 from ned.core.track import Track
 
 _FORMAT = "ned-performance-1"
@@ -75,7 +76,7 @@ class Performance:
     def image_from_head(
         self, points: NDArray[np.floating], start: int = 0, stop: int | None = None
     ) -> NDArray[np.float32]:
-        """(V, 3) or (n, V, 3) face points -> (n, V, 3) pixels (x, y) and depth of frames [start, stop)."""
+        """(V, 3) or (n, V, 3) face points -> (n, V, 3) pixels and depth of frames [start, stop)."""
         rotation, scale = self.rotation[start:stop], self.scale[start:stop]
         turned = np.asarray(points, np.float32) @ rotation.transpose(0, 2, 1)
         image = turned * (_FLIP * scale[:, None, None])
@@ -84,8 +85,7 @@ class Performance:
 
     def save(self, path: Path) -> None:
         """Write one .safetensors file atomically; raises OutputError."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         tensors = {
             f.name: np.ascontiguousarray(getattr(self, f.name))
@@ -102,13 +102,13 @@ class Performance:
             "unit_names": json.dumps(self.unit_names),
             "size": json.dumps(self.track.size),
         }
-        partial = path.with_name(path.name + ".partial")
+        partial = Partial(path)
         try:
-            save_file(tensors, partial, header)
-            partial.replace(path)
-        except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
-            raise OutputError(f"cannot write performance '{path}': {error}") from error
+            with output_errors(path):
+                partial.path.write_bytes(save(tensors, header))
+            partial.publish()
+        finally:
+            partial.discard()
 
     @classmethod
     def load(cls, path: Path) -> Performance:
@@ -128,10 +128,14 @@ class Performance:
         if header.get("format") != _FORMAT:
             raise InputError(f"'{path}' is not a performance file of format {_FORMAT}")
         parts = {n.removeprefix("track."): a for n, a in tensors.items() if n.startswith("track.")}
-        width, height = json.loads(header["size"])
-        return cls(
-            face_model=header["face_model"],
-            unit_names=tuple(json.loads(header["unit_names"])),
-            track=Track(size=(width, height), **parts),
-            **{n: a for n, a in tensors.items() if not n.startswith("track.")},
-        )
+        own = {n: a for n, a in tensors.items() if not n.startswith("track.")}
+        try:
+            width, height = json.loads(header["size"])
+            return cls(
+                face_model=header["face_model"],
+                unit_names=tuple(json.loads(header["unit_names"])),
+                track=Track(size=(width, height), **parts),
+                **own,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"performance '{path}' is incomplete; make it again") from error
