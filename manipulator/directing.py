@@ -1,4 +1,4 @@
-"""Directing: the procedural manipulator, from a performance and a direction to directed activations."""
+"""Directing: the procedural manipulator; a performance and a direction give changed activations."""
 
 from __future__ import annotations
 

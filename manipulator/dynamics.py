@@ -11,7 +11,8 @@ def smooth(values: NDArray[np.float32], frames: float) -> NDArray[np.float32]:
     """Gaussian low-pass over the first axis, standard deviation in frames; edges are extended."""
     if len(values) < 2 or frames < 0.05:
         return values
-    return gaussian_filter1d(values, frames, axis=0, mode="nearest", truncate=3.0)
+    filtered = gaussian_filter1d(values, frames, axis=0, mode="nearest", truncate=3.0)
+    return np.asarray(filtered, np.float32)
 
 
 def sustained(values: NDArray[np.float32], frames: float) -> NDArray[np.float32]:
@@ -21,7 +22,7 @@ def sustained(values: NDArray[np.float32], frames: float) -> NDArray[np.float32]
     """
     size = max(1, min(len(values), round(frames)))
     shape = (size,) + (1,) * (values.ndim - 1)
-    opened = grey_opening(values, size=shape, mode="nearest")
+    opened = np.asarray(grey_opening(values, size=shape, mode="nearest"), np.float32)
     return np.minimum(smooth(opened, frames / 2), smooth(values, frames / 2))
 
 

@@ -157,9 +157,7 @@ def _paint(plane: NDArray, target: NDArray, eye: _Eye) -> None:
     source_u, source_v = _source(eye, u, v)
     map_x = source_u * eye.axes[0, 0] + source_v * eye.axes[1, 0] + eye.origin[0] - 0.5
     map_y = source_u * eye.axes[0, 1] + source_v * eye.axes[1, 1] + eye.origin[1] - 0.5
-    eyeball = cv2.remap(
-        plane, map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR
-    )
+    eyeball = cv2.remap(plane, map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR)
     window = target[y0:y1, x0:x1]
     mixed = window + inside * (eyeball.astype(np.float32) - window)
     window[...] = np.rint(mixed).astype(plane.dtype)

@@ -33,7 +33,7 @@ class TextureFrame:
         return round(self.height * self.density), round(self.width * self.density)
 
     def coordinates(self, points: NDArray[np.floating]) -> NDArray[np.float32]:
-        """(V, 3) face points -> (V, 2) texel coordinates (column, row), texel centres at integers."""
+        """(V, 3) face points -> (V, 2) texels (column, row), texel centres at integers."""
         columns = (points[:, 0] - self.left) * self.density - 0.5
         rows = (self.top - points[:, 1]) * self.density - 0.5
         return np.stack([columns, rows], axis=1).astype(np.float32)
@@ -43,7 +43,8 @@ class TextureFrame:
         rows, columns = self.shape
         x = self.left + (np.arange(columns, dtype=np.float32) + 0.5) / self.density
         y = self.top - (np.arange(rows, dtype=np.float32) + 0.5) / self.density
-        return np.meshgrid(x, y)
+        columns_x, rows_y = np.meshgrid(x, y)
+        return columns_x, rows_y
 
 
 class Shading:
@@ -73,8 +74,10 @@ class Shading:
         if not active.any():
             return None
         total = amounts[active] @ self._flat[active]
-        limit = np.where(total < 0, *np.float32(self.limits))
-        return (limit * np.tanh(total / limit)).reshape(self.frame.shape)
+        darkest, lightest = self.limits
+        limit = np.where(total < 0, np.float32(darkest), np.float32(lightest))
+        shade = limit * np.tanh(total / limit)
+        return np.asarray(shade, np.float32).reshape(self.frame.shape)
 
 
 @lru_cache(maxsize=1)

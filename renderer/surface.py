@@ -1,4 +1,4 @@
-"""Surface: the tracked mesh completed for painting: mouth and eyes filled, a margin around the face."""
+"""Surface: the tracked mesh made complete for painting, with mouth, eyes and a margin."""
 
 from __future__ import annotations
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deca.mesh import load_mesh
+from ned.core.picture import Planes
 from renderer import surface
 from renderer.eyes import keep_eyeballs
 from renderer.raster import paint
 from renderer.shading import TextureFrame
 
-Planes = tuple[NDArray, ...]
 Box = tuple[int, int, int, int]
 
 
@@ -82,7 +82,7 @@ class WarpRenderer:
             edits: faces to edit; an edit without displacement and shade changes nothing.
             black: code of black luma (16 or 0 at 8 bits). middle: code of neutral chroma.
         """
-        edited = list(planes)
+        edited = [*planes]
         for edit in edits:
             window = self._field(edit, planes[0].shape)
             if window is None:
@@ -95,12 +95,12 @@ class WarpRenderer:
                 self._apply(plane, edited[k], box, field, planes[0].shape, zero)
                 scale = (plane.shape[1] / planes[0].shape[1], plane.shape[0] / planes[0].shape[0])
                 keep_eyeballs(plane, edited[k], edit.landmarks, moved, scale)
-        return tuple(edited)
+        return edited[0], edited[1], edited[2]
 
     def _field(
         self, edit: FaceEdit, shape: tuple[int, ...]
     ) -> tuple[Box, NDArray[np.float32], NDArray[np.float32]] | None:
-        """Box (x0, y0, x1, y1) in luma pixels, field of backward moves and log shade, point moves."""
+        """Box (x0, y0, x1, y1) of luma pixels, backward moves and log shade on it, point moves."""
         moved = edit.displacement * self.facing(edit.rotation)[:, None]
         if not np.any(np.abs(moved) > 1e-3) and edit.shade is None:
             return None

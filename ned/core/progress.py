@@ -1,4 +1,4 @@
-"""Progress of long work, reported through one hook: a bar on a terminal, silence in a library call."""
+"""Progress of long work, reported through one hook: a bar on a terminal, else silence."""
 
 from __future__ import annotations
 
