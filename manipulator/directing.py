@@ -98,14 +98,17 @@ def direct_performance(
     rate = _frame_rate(times)
     lock = SpeechLock(rig)
     activity = _Activity(performance, rig, lock, rate)
-    lasting = dynamics.sustained(units, settings.sustain * rate)
-    lasting *= rig.emotional
+    present = performance.track.present
+    lasting = np.zeros_like(units)
+    lasting[present] = dynamics.sustained(units[present], settings.sustain * rate) * rig.emotional
     generator = np.random.default_rng(direction.seed)
 
     if direction.style is not None:
         names: tuple[str, ...] = ()
         weights = np.zeros((len(units), 0), np.float32)
-        change = direction.style.change(units, lasting) * np.float32(direction.intensity)
+        change = np.zeros_like(units)
+        change[present] = direction.style.change(lasting[present])
+        change *= np.float32(direction.intensity)
     else:
         assert direction.timeline is not None
         names = tuple(sorted({e for key in direction.timeline.keys for e in key.mixture}))
@@ -118,7 +121,7 @@ def direct_performance(
     change = _yield_to_speech(change, rig, lock, activity, settings, direction.speech_lock)
     change = lock.apply(change, direction.speech_lock)
     change = _yield_to_eyes(change, rig, activity, settings)
-    change[~performance.track.present] = 0
+    change[~present] = 0
     return Directed(change.astype(np.float32), weights, names)
 
 

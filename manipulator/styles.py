@@ -24,13 +24,11 @@ class Style:
     level: NDArray[np.float32]
     spread: NDArray[np.float32]
 
-    def change(
-        self, units: NDArray[np.float32], lasting: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """(T, U) change that gives the source this style's level and liveliness.
+    def change(self, lasting: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(T, U) change that gives the lasting activations this style's level and liveliness.
 
-        The source's own ups and downs are kept, scaled to the reference's spread within a factor
-        of two, so nothing of the reference's words comes along.
+        Frames without a face must be left out. The source's own ups and downs are kept, scaled to
+        the reference's spread within a factor of two, so nothing of its words comes along.
         """
         mean, spread = lasting.mean(0), lasting.std(0)
         liveliness = np.clip((self.spread + 0.02) / (spread + 0.02), 0.5, 2.0)
