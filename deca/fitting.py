@@ -105,6 +105,23 @@ def residual(
     return performance.track.landmarks(start, stop)[:, :468] - fitted
 
 
+def head_shapes(performance: Performance, rig: Rig) -> NDArray[np.float32]:
+    """(N, 468, 3) tracked shapes of the frames with a face, pose removed, in face units.
+
+    The camera's depth of each frame is the one that fits best. What the tracker adds when the
+    head turns (`FaceMesh.pose_bias`) is still in them.
+    """
+    seen = performance.track.present
+    rotation, scale = performance.rotation[seen], performance.scale[seen]
+    points = performance.track.landmarks()[seen, :468] * _FLIP
+    shape = performance.identity + rig.displacement(performance.units[seen])
+    shape = shape + _pose_bias(rotation, rig)
+    depth = (points - (shape @ rotation.transpose(0, 2, 1)) * scale[:, None, None])[..., 2].mean(1)
+    across = performance.translation[seen] * _FLIP[:2]
+    translation = np.concatenate([across, depth[:, None]], axis=1).astype(np.float32)
+    return _to_head(points, (rotation, scale, translation))
+
+
 def pose_features(rotation: NDArray[np.floating]) -> NDArray[np.float32]:
     """(T, 3, 3) head-to-camera rotations -> (T, 5) features of `FaceMesh.pose_bias`."""
     across, up = rotation[:, 2, 0], rotation[:, 2, 1]
