@@ -442,6 +442,29 @@ def report(data: dict[str, Any]) -> str:
     )
 
 
+def targets(rows: list[dict[str, Any]]) -> list[tuple[str, float, float, bool]]:
+    """Name, value, target, and whether the target is an upper limit; worst clip and emotion."""
+    edited = [row for row in rows if row["emotion"] != UNEDITED]
+    talking = [row for row in edited if row["clip"] in footage.TALKING]
+    result: list[tuple[str, float, float, bool]] = []
+    for name in ("aperture", "closures", "jaw"):
+        for words, choose in (("mean", _mean), ("least", _least)):
+            value = choose([row[name] for row in talking])
+            result.append((f"{name}, {words} of the talking clips", value, LIMITS[name], False))
+    result.append(("PSNR outside, least", _least([r["outside"] for r in edited]), 50.0, False))
+    exact = float(all(row["exact"] for row in edited))
+    result.append(("exact outside before encoding, 1 = everywhere", exact, 1.0, False))
+    jitter = [row["jitter_all"] for row in edited]
+    result.append(("jitter, mean", _mean(jitter), LIMITS["jitter"], True))
+    result.append(("jitter, most", -_least([-value for value in jitter]), LIMITS["jitter"], True))
+    for emotion, target in GAINS.items():
+        gains = [row.get("gain", float("nan")) for row in edited if row["emotion"] == emotion]
+        result.append(
+            (f"judges' gain of {emotion}, mean of the clips", _mean(gains), target, False)
+        )
+    return result
+
+
 _HEADINGS = (
     *("clip", "emotion", "lost", "aperture r", "closures F1", "jaw r", "width r"),
     *(

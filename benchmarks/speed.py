@@ -255,8 +255,8 @@ def measure_steps(performance: Any, emotion: str, runs: int, work: Path) -> list
                 "fps": count / seconds,
                 "best_fps": count / min(t[0] for t in times),
                 "cpu_ms": 1000 * cpu / count,
-                "target": LIMITS.get(name),
-                "face_height": height if name.startswith("warp") else None,
+                "target": LIMITS.get(name, 0),
+                "face_height": height if name.startswith("warp") else 0.0,
             }
         )
     return rows
@@ -286,7 +286,7 @@ def report(data: dict[str, Any]) -> str:
             ["step", "frames/s", "best run", "CPU ms per frame", "target", "met"],
             [
                 [
-                    *(s["step"], s["fps"], s["best_fps"], s["cpu_ms"], s["target"]),
+                    *(s["step"], s["fps"], s["best_fps"], s["cpu_ms"], s["target"] or None),
                     table.verdict(s["fps"], s["target"]) if s["target"] else "-",
                 ]
                 for s in data["steps"]

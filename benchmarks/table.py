@@ -48,6 +48,24 @@ def save(path: Path | None, data: Any) -> None:
         path.write_text(json.dumps(_plain(data), indent=1) + "\n", encoding="utf-8")
 
 
+def load(path: Path) -> Any:
+    """Read what `save` wrote; null becomes NaN again."""
+
+    def revived(data: Any) -> Any:
+        if isinstance(data, dict):
+            return {key: revived(value) for key, value in data.items()}
+        if isinstance(data, list):
+            return [revived(value) for value in data]
+        return math.nan if data is None else data
+
+    return revived(json.loads(path.read_text(encoding="utf-8")))
+
+
+def short(value: float) -> str:
+    """A number as tables show it."""
+    return _cell(float(value))
+
+
 def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
