@@ -119,6 +119,7 @@ def direct_performance(
         change -= total * (lasting + (1 - settings.accents_kept) * accents)
     change *= np.isin(np.array(rig.regions), direction.regions)
     change = _yield_to_speech(change, rig, lock, activity, settings, direction.speech_lock)
+    change = lock.bound_width(change, units, performance.identity, direction.speech_lock)
     change = lock.apply(change, direction.speech_lock)
     change = _yield_to_eyes(change, rig, activity, settings)
     change[~present] = 0

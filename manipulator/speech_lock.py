@@ -23,14 +23,17 @@ class SpeechLock:
     wanted change (in the metric of how far the mouth's surface moves). Jaw units never change.
     Whatever the emotion, a closed mouth then stays closed and an open one open as far.
 
+    Lip width may change, because smiles are wide, but only within bounds.
+
     Attributes:
         rig: the rig whose units are locked.
-        width_share: how much of a change of lip width passes (0 none, 1 all).
+        width_bounds: most by which lips may become narrower and wider, as shares of the neutral
+            width; lips that are wide or narrow in the source may come halfway back besides.
     """
 
-    def __init__(self, rig: Rig, width_share: float = 0.75) -> None:
+    def __init__(self, rig: Rig, width_bounds: tuple[float, float] = (0.15, 0.45)) -> None:
         self.rig = rig
-        self.width_share = width_share
+        self.width_bounds = width_bounds
         self.jaw = np.array([name.startswith("jaw_") for name in rig.names])
         self.mouth = np.array([region == "mouth" for region in rig.regions])
 
@@ -74,8 +77,38 @@ class SpeechLock:
         locked = change @ self.projector.T
         return change + np.float32(strength) * (locked - change)
 
+    def bound_width(
+        self,
+        change: NDArray[np.float32],
+        units: NDArray[np.float32],
+        identity: NDArray[np.float32],
+        strength: float = 1.0,
+    ) -> NDArray[np.float32]:
+        """(T, U) change with the units that narrow (or widen) the lips too far scaled down.
+
+        Args:
+            change: wanted change. units: (T, U) of the source. identity: (468, 3) neutral face.
+            strength: 0 lets everything pass.
+        """
+        right, left = _MOUTH_CORNERS
+        neutral = float(identity[left, 0] - identity[right, 0])
+        source = units @ self.width.astype(np.float32)  # wider than neutral by
+        parts = change * self.width.astype(np.float32)
+        narrowing, widening = np.minimum(parts, 0).sum(1), np.maximum(parts, 0).sum(1)
+        most_narrow = self.width_bounds[0] * neutral + 0.5 * np.maximum(source, 0)
+        most_wide = self.width_bounds[1] * neutral + 0.5 * np.maximum(-source, 0)
+        keep_narrowing = _share(most_narrow + widening, -narrowing)
+        keep_widening = _share(most_wide - narrowing, widening)
+        share = np.where(parts < 0, keep_narrowing[:, None], keep_widening[:, None])
+        return (change * (1 - np.float32(strength) * (1 - share))).astype(np.float32)
+
     def openings(self, units: NDArray[np.float32], identity: NDArray[np.float32]) -> NDArray:
         """(T, U) activations -> (T,) mean inner-lip opening in face units."""
         per_unit = self.functionals[: len(_PAIRS)].mean(0)
         rest = np.mean([identity[u, 1] - identity[low, 1] for u, low in _PAIRS])
         return (units @ per_unit + rest).astype(np.float32)
+
+
+def _share(allowed: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Share of `wanted` that stays within `allowed`; 1 where nothing is wanted."""
+    return np.clip(allowed / np.maximum(wanted, 1e-6), 0, 1)
