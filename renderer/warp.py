@@ -88,9 +88,8 @@ class WarpRenderer:
             if window is None:
                 continue
             box, field, moved = window
-            for k, plane in enumerate(planes):
-                if edited[k] is plane:
-                    edited[k] = plane.copy()
+            for k, plane in enumerate(edited):
+                edited[k] = plane.copy()
                 zero = black if k == 0 else middle
                 self._apply(plane, edited[k], box, field, planes[0].shape, zero)
                 scale = (plane.shape[1] / planes[0].shape[1], plane.shape[0] / planes[0].shape[0])
@@ -150,10 +149,12 @@ class WarpRenderer:
         result = cv2.remap(
             plane, map_x, map_y, self.settings.interpolation, borderMode=cv2.BORDER_REPLICATE
         )
+        ceiling = 255 if plane.dtype == np.uint8 else 1023
+        if plane.dtype != np.uint8:
+            result = np.minimum(result, ceiling)  # the kernel overshoots beside highlights
         shade = large[..., 2]
         if shade.any():
             ratio = cv2.exp(np.ascontiguousarray(shade))
-            ceiling = 255 if plane.dtype == np.uint8 else 1023
             toned = (result.astype(np.float32) - zero) * ratio + zero
             shaded = np.clip(np.rint(toned), 0, ceiling).astype(plane.dtype)
             result = np.where(shade == 0, result, shaded)
