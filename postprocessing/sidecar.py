@@ -54,7 +54,7 @@ def write_sidecar(
             "total": len(performance),
             "directed": int((strength > 1e-3).sum()),
             "interpolated": int(performance.track.interpolated.sum()),
-            "cuts": np.flatnonzero(np.diff(performance.track.shots)).astype(int).tolist(),
+            "cuts": (np.flatnonzero(np.diff(performance.track.shots)) + 1).tolist(),
         },
         "untouched": [
             {
