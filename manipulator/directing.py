@@ -107,7 +107,7 @@ def direct_performance(
         names: tuple[str, ...] = ()
         weights = np.zeros((len(units), 0), np.float32)
         change = np.zeros_like(units)
-        change[present] = direction.style.change(lasting[present])
+        change[present] = direction.style.change(units[present], lasting[present])
         change *= np.float32(direction.intensity)
     else:
         assert direction.timeline is not None

@@ -13,27 +13,41 @@ from ned.core.errors import NoFaceError
 from ned.core.performance import Performance
 
 
+_EXAGGERATION = 2.0
+
+
 @dataclass(frozen=True)
 class Style:
-    """Statistics of the lasting emotional activations of a clip.
+    """Statistics of a clip's emotional activations.
 
     Attributes:
-        level: (U,) mean. spread: (U,) standard deviation; zero for units of speech.
+        level: (U,) mean; spread: (U,) standard deviation of the lasting part; zero for speech.
+        emotional: (U,) bool, units that carry emotion rather than speech.
     """
 
     level: NDArray[np.float32]
     spread: NDArray[np.float32]
+    emotional: NDArray[np.bool_]
 
-    def change(self, lasting: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(T, U) change that gives the lasting activations this style's level and liveliness.
+    def change(
+        self, units: NDArray[np.float32], lasting: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """(T, U) change that gives a performance this style's level and liveliness.
 
-        Frames without a face must be left out. The source's own ups and downs are kept, scaled to
-        the reference's spread within a factor of two, so nothing of its words comes along.
+        The difference of levels is constant in time and the source's own ups and downs are kept,
+        scaled to the reference's spread within a factor of two, so nothing of the reference's
+        words comes along. Differences are exaggerated, because words and the fitted identity both
+        swallow part of an expression that lasts through a clip.
+
+        Args:
+            units: (T, U) of the source's frames with a face. lasting: their lasting emotional part.
         """
-        mean, spread = lasting.mean(0), lasting.std(0)
-        liveliness = np.clip((self.spread + 0.02) / (spread + 0.02), 0.5, 2.0)
-        wanted = self.level + (lasting - mean) * liveliness
-        return np.where(self.level + self.spread + mean > 0, wanted - lasting, 0).astype(np.float32)
+        emotional = self.emotional.astype(np.float32)
+        shift = _EXAGGERATION * (self.level - units.mean(0) * emotional)
+        liveliness = np.clip((self.spread + 0.02) / (lasting.std(0) + 0.02), 0.5, 2.0)
+        changed = shift + (lasting - lasting.mean(0)) * (liveliness - 1)
+        # nothing can relax further than it is tense
+        return (np.maximum(changed, -units) * emotional).astype(np.float32)
 
 
 def style_from(performance: Performance, rig: Rig, sustain: float = 0.7) -> Style:
@@ -44,4 +58,7 @@ def style_from(performance: Performance, rig: Rig, sustain: float = 0.7) -> Styl
     units, times = performance.units[present], performance.times
     rate = 1 / max(float(np.median(np.diff(times))), 1e-3) if len(times) > 1 else 25.0
     lasting = dynamics.sustained(units, sustain * rate) * rig.emotional
-    return Style(lasting.mean(0).astype(np.float32), lasting.std(0).astype(np.float32))
+    level = units.mean(0) * rig.emotional
+    return Style(
+        level.astype(np.float32), lasting.std(0).astype(np.float32), np.asarray(rig.emotional)
+    )
