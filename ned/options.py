@@ -10,10 +10,11 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from ned.core.encoder import EncoderSettings
 from ned.core.errors import InputError, OutputError
 from ned.core.notation import check_intensity
 
@@ -83,11 +84,11 @@ class DirectOptions:
     """Length of the clip made from a picture."""
     frame_rate: Annotated[str, arg(metavar="FPS")] = "25"
     """Frames per second of the clip made from a picture: 25, 23.976 or 24000/1001."""
-    codec: str = "libx264"
+    codec: str = EncoderSettings.codec
     """Video encoder."""
-    crf: float = 12.0
+    crf: float = cast(float, EncoderSettings.crf)
     """Constant rate factor of the encoder, 0 (best, largest) to 63 (worst)."""
-    preset: str = "medium"
+    preset: str = cast(str, EncoderSettings.preset)
     """Speed preset of the encoder, ultrafast to veryslow."""
     pixel_format: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """Pixel format of the result, such as yuv420p; by default that of the source."""
@@ -162,6 +163,14 @@ class DirectOptions:
         return target.with_name(f"{target.name}.json") if self.sidecar else None
 
     @property
+    def parameters_path(self) -> Path | None:
+        """Where the performance goes: as asked, or beside the output with the record."""
+        if self.save_performance is not None or not self.sidecar:
+            return self.save_performance
+        target = self.output_path
+        return target.with_name(f"{target.name}.safetensors")
+
+    @property
     def _label(self) -> str:
         if self.reference is not None:
             return f"as_{self.reference.stem}"
@@ -179,7 +188,7 @@ class DirectOptions:
             "sidecar": self.sidecar_path,
             "preview": self.preview,
             "contact sheet": self.contact_sheet,
-            "saved performance": self.save_performance,
+            "saved performance": self.parameters_path,
         }
         taken = {os.path.realpath(path): what for what, path in inputs.items() if path is not None}
         for what, path in results.items():

@@ -11,17 +11,17 @@ import dataclasses
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import av
 from av.error import FFmpegError
 
 from ned.core.clip import Clip, Frame
 from ned.core.copies import Copies, common_shift, copy_tags, open_target, require_sound
+from ned.core.encoder import EncoderSettings
 from ned.core.errors import InputError, OutputError
 from ned.core.partial import Partial, output_errors
 from ned.core.picture import (
@@ -55,29 +55,6 @@ _BEST_QUANTISER = 2 * 118
 _EVEN_SIZE_CODECS = {"libx264", "libx265", "libsvtav1"}
 _FIXED_RATE_CODECS = {"mpeg4", "mpeg2video"}  # their clocks cannot count in 1/90000 s
 _STALE_TAGS = {"encoder", "rotate", "duration", "bps", "number_of_frames", "number_of_bytes"}
-
-
-@dataclass(frozen=True)
-class EncoderSettings:
-    """How the picture is encoded.
-
-    Attributes:
-        codec: FFmpeg's name of a video encoder.
-        crf: constant quality where the codec has it; smaller is better, 16 looks lossless.
-        preset: speed for size, libx264 and libx265 only.
-        pixel_format: None for the source's, or the nearest that the codec can take.
-        gop: most frames from one key frame to the next; None for the codec's default.
-        options: further options of the codec by FFmpeg's names.
-        audio: "copy" for every stream bit for bit, "none" for a silent film.
-    """
-
-    codec: str = "libx264"
-    crf: float | None = 16.0
-    preset: str | None = "medium"
-    pixel_format: str | None = None
-    gop: int | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
-    audio: Literal["copy", "none"] = "copy"
 
 
 def check_output(source: str | Path, output: str | Path) -> None:
