@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,6 +22,7 @@ from manipulator.prototypes import load_prototypes
 from manipulator.styles import Style, style_from
 from ned.core.clip import Clip, Frame
 from ned.core.errors import InputError, NoFaceError
+from ned.core.partial import Partial
 from ned.core.performance import Performance
 from ned.core.progress import SILENT, Progress
 from ned.core.timeline import Timeline
@@ -28,6 +30,7 @@ from ned.core.track import Track
 from ned.core.video import EncoderSettings, VideoWriter, check_output, remux
 from ned.options import DirectOptions, is_still_name
 from postprocessing.contact_sheet import ContactSheet
+from postprocessing.picture import check_picture
 from postprocessing.preview import Preview
 from postprocessing.provenance import provenance_tags
 from postprocessing.sidecar import write_sidecar
@@ -66,14 +69,11 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
         OutputError: a result cannot be written; nothing is left half-written.
     """
     clip = _open(options)
-    outputs = [options.output_path, options.preview]
-    for path in outputs:
-        if path is not None:
-            check_output(options.clip, path)
+    _check_results(options)
     rig = load_rig()
     timeline = _timeline(options, clip) if options.reference is None else None
-    performance = _perform(options, clip, rig, progress)
     style = _style(options, rig, progress)
+    performance = _perform(options, clip, rig, progress)
     direction = Direction(
         timeline=timeline,
         style=style,
@@ -92,15 +92,11 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
     if saved is None and options.sidecar:
         saved = options.output_path.with_name(f"{options.output_path.name}.safetensors")
     tags = provenance_tags(_label(options)) if options.provenance else {}
-    if (
-        unchanged
-        and not clip.is_image
-        and options.preview is None
-        and options.contact_sheet is None
-    ):
-        remux(clip, options.output_path, {} if not options.provenance else tags)
-    else:
-        _render(options, clip, performance, directed, strength, rig, tags, progress)
+    copied = unchanged and not clip.is_image
+    if copied:
+        remux(clip, options.output_path, tags)
+    if not copied or options.preview is not None or options.contact_sheet is not None:
+        _render(options, clip, performance, directed, strength, rig, tags, copied, progress)
     if saved is not None:
         performance.save(saved)
     skipped = skipped_frames(performance, strength)
@@ -112,6 +108,17 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
         strength,
         _summary(options, performance, strength, skipped, unchanged, saved),
     )
+
+
+def _check_results(options: DirectOptions) -> None:
+    """Find out, before any long work, whether every result can be written; raises OutputError."""
+    for path in (options.output_path, options.preview):
+        if path is not None:
+            check_output(options.clip, path)
+    if options.contact_sheet is not None:
+        check_picture(options.contact_sheet)
+    if options.save_performance is not None:
+        Partial(options.save_performance).discard()
 
 
 def _open(options: DirectOptions) -> Clip:
@@ -204,25 +211,28 @@ def _render(
     strength: NDArray[np.float32],
     rig: Rig,
     tags: dict[str, str],
+    copied: bool,
     progress: Progress,
 ) -> None:
-    """Render every frame and write the video, and what goes along with it, in one pass."""
+    """Render every frame and write all that is wanted in one pass; the video if not `copied`."""
     settings = EncoderSettings(
         codec=options.codec,
         crf=options.crf,
         preset=options.preset,
         pixel_format=options.pixel_format,
     )
+    plain = dataclasses.replace(settings, pixel_format=None)
     sheet = ContactSheet(len(performance)) if options.contact_sheet is not None else None
     preview = Preview(clip, directed.weights, directed.names) if options.preview else None
     count = 0
     with (
         progress.stage("rendering", len(performance)) as step,
-        VideoWriter(options.output_path, clip, settings, tags) as writer,
-        _preview_writer(options, preview, settings, tags) as preview_writer,
+        _writer(None if copied else options.output_path, clip, settings, tags) as writer,
+        _writer(options.preview, preview.clip if preview else clip, plain, tags) as preview_writer,
     ):
         for source, result in rendered(clip, performance, strength, rig, options.shading):
-            writer.write(result)
+            if writer is not None:
+                writer.write(result)
             if preview is not None and preview_writer is not None:
                 preview_writer.write(preview.frame(source, result))
             if sheet is not None:
@@ -238,13 +248,10 @@ def _render(
         sheet.save(options.contact_sheet)
 
 
-def _preview_writer(options, preview, settings, tags):
-    from contextlib import nullcontext
-
-    if preview is None or options.preview is None:
-        return nullcontext()
-    plain = dataclasses.replace(settings, pixel_format=None)
-    return VideoWriter(options.preview, preview.clip, plain, tags)
+def _writer(
+    path: Path | None, clip: Clip, settings: EncoderSettings, tags: dict[str, str]
+) -> AbstractContextManager[VideoWriter | None]:
+    return nullcontext() if path is None else VideoWriter(path, clip, settings, tags)
 
 
 def rendered(

@@ -11,13 +11,20 @@ from numpy.typing import NDArray
 from ned.core.errors import OutputError
 from ned.core.partial import Partial, output_errors
 
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def check_picture(path: Path) -> None:
+    """Find out, before any long work, whether a picture can be written; raises OutputError."""
+    if path.suffix.lower() not in _SUFFIXES:
+        raise OutputError(f"'{path}' is no picture name; give one that ends in .png, .jpg or .webp")
+    Partial(path).discard()
+
 
 def write_picture(path: Path, rgb: NDArray[np.uint8]) -> None:
-    """Write (H, W, 3) RGB as PNG or JPEG by suffix; raises OutputError."""
-    suffix = path.suffix.lower()
-    if suffix not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise OutputError(f"'{path}' is no picture name; give one that ends in .png, .jpg or .webp")
-    _, data = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    """Write (H, W, 3) RGB as PNG, JPEG or WebP by suffix; raises OutputError."""
+    check_picture(path)
+    _, data = cv2.imencode(path.suffix.lower(), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     partial = Partial(path)
     try:
         with output_errors(path):

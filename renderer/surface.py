@@ -50,6 +50,13 @@ def triangles() -> tuple[NDArray[np.int32], int]:
     return np.concatenate([under, mesh.triangles]).astype(np.int32), len(under)
 
 
+@lru_cache(maxsize=1)
+def owners() -> NDArray[np.int64]:
+    """(POINTS,) the mesh point that each painted point is, or was made from."""
+    eyes = [np.concatenate(lines) for lines in _EYES]
+    return np.concatenate([np.arange(468), *[OVAL] * len(_RINGS), *eyes])
+
+
 def complete(
     points: NDArray[np.float32], moved: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -62,8 +62,7 @@ class WarpRenderer:
         self._normals = _vertex_normals(mesh.neutral, mesh.triangles)
         self._triangles, self._skin_from = surface.triangles()
         self._texture = TextureFrame()
-        uv = np.zeros((surface.POINTS, 2), np.float32)
-        uv[:468] = self._texture.coordinates(mesh.neutral)
+        uv = self._texture.coordinates(mesh.neutral)[surface.owners()]
         skin = np.zeros((surface.POINTS, 1), np.float32)
         skin[:468] = 1
         self._uv, self._skin = uv, skin

@@ -321,6 +321,32 @@ def test_shade_darkens_and_lightens_but_keeps_black(renderer: WarpRenderer, rig:
         assert np.array_equal(dark, black)
 
 
+def test_shade_of_the_forehead_stays_there(renderer: WarpRenderer, rig: Rig) -> None:
+    """The margin beside the cheeks is shaded as the cheeks are: not at all."""
+    shading = Shading(rig)
+    _, y = shading.frame.grid()
+    zero = shifted(still(rig), 0, 0)
+    shade = np.where(y > 0.2, np.float32(-0.4), 0).astype(np.float32)
+    edit = FaceEdit(zero.landmarks, zero.rotation, zero.displacement, shade)
+    grey = np.full((HEIGHT, WIDTH), 200, np.uint8)
+    luma, _, _ = renderer.render((grey, grey, grey), [edit], *LIMITED)
+    eyes = int(zero.landmarks[[33, 263], 1].mean())
+    assert (luma[eyes:] == 200).all()
+    assert (luma[: eyes - 40] < 150).any()
+
+
+def test_every_painted_point_has_its_owner(rig: Rig) -> None:
+    landmarks = still(rig).track.landmarks()[0, :468, :2]
+    points, _ = surface.complete(landmarks, np.zeros((468, 2), np.float32))
+    owners = surface.owners()
+    assert len(owners) == surface.POINTS
+    assert np.array_equal(owners[:468], np.arange(468))
+    distance = np.linalg.norm(points - landmarks[owners], axis=1)
+    assert distance[468:].max() < 0.5 * np.ptp(landmarks[:, 1])
+    nearest = np.linalg.norm(points[468:, None] - landmarks[None], axis=2).min(1)
+    assert (distance[468:] < nearest + 0.05 * SCALE).mean() > 0.9
+
+
 @pytest.mark.parametrize("emotion", SHOWN)
 def test_moderate_edits_do_not_fold_the_skin(
     emotion: str, renderer: WarpRenderer, rig: Rig

@@ -13,7 +13,7 @@ from deca.rig import Rig, load_rig
 from manipulator.directing import Direction, direct_performance
 from manipulator.prototypes import load_prototypes
 from manipulator.speech_lock import SpeechLock
-from manipulator.styles import Style
+from manipulator.styles import style_from
 from ned.core.performance import Performance
 from ned.core.timeline import Timeline
 
@@ -129,7 +129,7 @@ def test_every_emotion_keeps_lips_and_jaw(emotion: str, variant: int, rig: Rig) 
 
 def test_a_style_keeps_lips_and_jaw(rig: Rig) -> None:
     played = improvised(rig, 1)
-    style = Style(np.full(len(rig), 0.8, np.float32), np.full(len(rig), 0.2, np.float32))
+    style = style_from(improvised(rig, 2), rig)
     change = direct_performance(played, Direction(style=style, intensity=1.5), rig).change
     assert np.abs(change).max() > 0.5
     np.testing.assert_allclose(
