@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
-# Clips whose actors speak on camera; the others smile, cry, look or turn.
+# Clips whose actors speak or shout on camera; the others grimace or keep silent.
 TALKING = (
     "talk_512",
     "mead_W036_happy_3",
     "mead_M003_disgusted_1",
     "film_720p",
     "glasses_224",
+    "four_faces",
 )
 FULL_HD = ("mead_W036_happy_3", "mead_M003_disgusted_1")
 

@@ -3,9 +3,10 @@
     python benchmarks/quality.py [--clips talk_512 ...] [--emotions happy ...] [--work folder]
 
 Every clip is directed to every emotion at full intensity, the written video is decoded and tracked
-again, and compared with its source. All measures are taken in the image plane, in frames in which
-the face was seen (not interpolated) in both, and in units of the frame's own distance between the
-outer eye corners (landmarks 33, 263):
+again, and compared with its source. All measures are taken in the image plane, in frames that get
+at least half of the edit (others, such as profiles, are copied) and in which the face was seen, not
+interpolated, in both videos; lengths are in units of the frame's own distance between the outer eye
+corners (landmarks 33, 263):
 
 aperture   mean distance of the inner-lip pairs 13-14, 82-87, 312-317, 81-178, 311-402; "r" is
            Pearson's correlation of source and result over the clip
@@ -13,8 +14,11 @@ closures   a frame is closed if its aperture is below a quarter of the source's 
            same limit for both; "F1" counts frames and is taken only where the source really speaks:
            its 90th percentile is at least 0.05 and at least 3 of its frames are closed
 jaw        distance of the tip of the nose (1) from the chin (152); width: of the mouth corners
-           (61, 291); r as above. "moves" is the standard deviation in the source: where
-           nothing moves, r says nothing about the edit (compare with the re-encoded row)
+           (61, 291); r as above. "moves" is the standard deviation in the source; where it is
+           below 0.005 there is no r
+meant      aperture r and closures F1 of the landmarks that the edit was meant to give (the tracked
+           ones plus the displacement that the renderer applies): what is lost here, the speech
+           lock loses; what is lost between here and the result, the picture does
 outside    PSNR of luma in dB, source against decoded result, over all samples outside the face:
            the hull of the tracked face and of its oval grown 1.32 times (as far as the renderer
            reaches), dilated by 6 % of the face's height. "exact" tells whether all three planes
@@ -62,6 +66,8 @@ _JAW, _CORNERS = (1, 152), (61, 291)
 _RIGHT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
 _LEFT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 _CLOSED_SHARE, _LEAST_OPENING, _LEAST_CLOSED = 0.25, 0.05, 3
+_LEAST_MOVEMENT = 0.005
+_EDITED = 0.5  # share of the edit that a frame must get to be measured
 _REACH, _SLACK = 1.32, 0.06
 
 
@@ -135,7 +141,7 @@ class Seen:
 
     Attributes:
         points: (T, 478, 2) float32 pixels, NaN where no face was seen. shots: (T,) int.
-        luma: samples outside the face are compared on it. scores: {judge: (T', 7)}.
+        psnr: of what lies outside of the face, in dB. scores: {judge: (T', 7)} probabilities.
     """
 
     points: NDArray[np.float32]
@@ -144,12 +150,26 @@ class Seen:
     scores: dict[str, NDArray[np.float32]]
 
 
+@dataclasses.dataclass
+class Made:
+    """What is known of a result from its making.
+
+    Attributes:
+        exact: nothing outside of the face differed before encoding.
+        meant: (T, 478, 2) float32 landmarks that the edit should give.
+    """
+
+    exact: bool
+    meant: NDArray[np.float32]
+
+
 def measure_clip(job: ClipJob) -> list[dict[str, Any]]:
     """Direct one clip to every emotion and measure each, after the source encoded again."""
     from deca.fitting import fit
     from ned.core.clip import Clip
     from ned.core.performance import Performance
     from ned.direct import track_actor
+    from renderer.strength import edit_strength
 
     print(f"{job.clip.stem} ...", file=sys.stderr, flush=True)
     path, key = job.clip, fingerprint("source", job.seconds, job.clip.stat().st_size)
@@ -169,6 +189,7 @@ def measure_clip(job: ClipJob) -> list[dict[str, Any]]:
     points = _points(track)
     scores = Judges(job.judge).scores(clip, points, job.every)
     source = Seen(points, track.shots, float("inf"), scores)
+    edited = edit_strength(performance) >= _EDITED
     rows = []
     for emotion in (UNEDITED, *job.emotions):
         key = fingerprint(
@@ -180,15 +201,18 @@ def measure_clip(job: ClipJob) -> list[dict[str, Any]]:
             continue
         started = time.perf_counter()
         result = job.work / f"{job.clip.stem}_{emotion}.mp4"
-        exact, share = _make(job, clip, emotion, saved, result, regions)
+        made = _make(job, clip, emotion, saved, result, regions) or Made(True, points)
         seen = _see(result, source, regions, job)
         row = {"clip": job.clip.stem, "emotion": emotion, "frames": len(track)}
-        row |= {"exact": exact, "edited": share, **compare(source, seen, emotion)}
+        row |= {"face": track.mean_height, "exact": made.exact}
+        row |= compare(source, seen, made, edited, emotion)
         row["took"] = time.perf_counter() - started
         known.write_text(json.dumps(row), encoding="utf-8")
         rows.append(row)
         np.savez_compressed(
-            result.with_suffix(".npz"), source=source.points, result=seen.points, shots=track.shots
+            result.with_suffix(".npz"),
+            **{"source": points, "result": seen.points, "meant": made.meant},
+            **{"shots": track.shots, "edited": edited},
         )
         print(f"{job.clip.stem} {emotion}: {row['took']:.0f} s", file=sys.stderr, flush=True)
     return rows
@@ -196,17 +220,27 @@ def measure_clip(job: ClipJob) -> list[dict[str, Any]]:
 
 def _make(
     job: ClipJob, clip: Any, emotion: str, performance: Path, result: Path, regions: Regions
-) -> tuple[bool, float]:
-    """Write the result; whether all was exact outside the face, and the mean share of the edit."""
+) -> Made | None:
+    """Write a result; None if it is the source encoded again."""
     from ned import direct
     from ned.core.video import EncoderSettings, VideoWriter
     from ned.options import DirectOptions
 
+    options = DirectOptions(
+        clip=clip.path,
+        output=result,
+        emotion=(emotion if emotion != UNEDITED else "neutral",),
+        intensity=job.intensity,
+        preset=job.preset,
+        performance=performance,
+        sidecar=False,
+    )
     if emotion == UNEDITED:
-        with VideoWriter(result, clip, EncoderSettings(preset=job.preset)) as writer:
+        settings = EncoderSettings(crf=options.crf, preset=options.preset)
+        with VideoWriter(result, clip, settings) as writer:
             for frame in clip.frames():
                 writer.write(frame)
-        return True, 0.0
+        return None
     rendered, exact = direct.rendered, True
 
     def checked(*arguments: Any, **named: Any) -> Iterator[Any]:
@@ -217,20 +251,25 @@ def _make(
 
     direct.rendered = checked  # the very frames that are encoded are looked at
     try:
-        done = direct.direct(
-            DirectOptions(
-                clip=clip.path,
-                output=result,
-                emotion=(emotion,),
-                intensity=job.intensity,
-                preset=job.preset,
-                performance=performance,
-                sidecar=False,
-            )
-        )
+        done = direct.direct(options)
     finally:
         direct.rendered = rendered
-    return exact, float(done.strength.mean())
+    return Made(exact, _meant(done.performance, done.strength))
+
+
+def _meant(performance: Any, strength: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(T, 478, 2) tracked landmarks moved as the renderer moves the picture."""
+    from deca.rig import load_rig
+    from renderer.warp import WarpRenderer
+
+    rig, renderer = load_rig(), WarpRenderer()
+    points = _points(performance.track)
+    change = (performance.directed - performance.units) * strength[:, None]
+    for frame in np.flatnonzero(performance.track.present):
+        rotation = performance.rotation[frame]
+        moved = (rig.displacement(change[frame]) @ rotation.T)[:, :2] * performance.scale[frame]
+        points[frame, :468] += moved * [1, -1] * renderer.facing(rotation)[:, None]
+    return points
 
 
 def _see(result: Path, source: Seen, regions: Regions, job: ClipJob) -> Seen:
@@ -334,16 +373,20 @@ class Judges:
         return result
 
 
-def compare(source: Seen, result: Seen, emotion: str) -> dict[str, Any]:
-    """The measures of one result against its source."""
-    both = np.isfinite(source.points).all((1, 2)) & np.isfinite(result.points).all((1, 2))
-    lost = np.isfinite(source.points).all((1, 2)) & ~both
-    one, other = signals(source.points[both]), signals(result.points[both])
-    row: dict[str, Any] = {"seen": int(both.sum()), "lost": int(lost.sum())}
+def compare(
+    source: Seen, result: Seen, made: Made, edited: NDArray[np.bool_], emotion: str
+) -> dict[str, Any]:
+    """The measures of one result against its source, over the `edited` (T,) frames."""
+    visible = np.isfinite(source.points).all((1, 2)) & edited
+    both = visible & np.isfinite(result.points).all((1, 2))
+    one, other, meant = (signals(p[both]) for p in (source.points, result.points, made.meant))
+    row: dict[str, Any] = {"seen": int(both.sum()), "lost": int((visible & ~both).sum())}
     for name in one:
         row[name] = correlation(one[name], other[name])
         row[f"{name}_moves"] = float(one[name].std())
     row["closures"], row["closed"] = closures(one["aperture"], other["aperture"])
+    row["meant"] = correlation(one["aperture"], meant["aperture"])
+    row["meant_closures"], _ = closures(one["aperture"], meant["aperture"])
     row["outside"] = result.psnr
     for name, points in groups().items():
         before = unrest(source.points[:, points], source.points, source.shots, both)
@@ -376,8 +419,8 @@ def signals(points: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
 
 
 def correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Pearson's r; NaN where one of both does not move."""
-    if len(one) < 3 or one.std() < 1e-6 or other.std() < 1e-6:
+    """Pearson's r; NaN where the source does not move."""
+    if len(one) < 3 or one.std() < _LEAST_MOVEMENT or other.std() == 0:
         return float("nan")
     return float(np.corrcoef(one, other)[0, 1])
 
@@ -466,7 +509,8 @@ def targets(rows: list[dict[str, Any]]) -> list[tuple[str, float, float, bool]]:
 
 
 _HEADINGS = (
-    *("clip", "emotion", "lost", "aperture r", "closures F1", "jaw r", "width r"),
+    *("clip", "emotion", "frames", "lost", "aperture r", "closures F1", "meant r", "meant F1"),
+    *("jaw r", "width r"),
     *(
         "outside dB",
         "exact",
@@ -485,7 +529,8 @@ _HEADINGS = (
 def _cells(row: dict[str, Any]) -> list[Any]:
     gains = [value for name, value in sorted(row.items()) if name.startswith("gain_")]
     return [
-        *(row["clip"], row["emotion"], row["lost"], row["aperture"], row["closures"]),
+        *(row["clip"], row["emotion"], row["seen"], row["lost"], row["aperture"]),
+        *(row["closures"], row["meant"], row["meant_closures"]),
         *(row["jaw"], row["width"], row["outside"], row["exact"]),
         *(row[f"jitter_{name}"] for name in ("eyes", "brows", "mouth", "all")),
         *(row.get("source"), row.get("gain"), *[*gains, None, None][:2]),
@@ -514,7 +559,8 @@ def _per_clip(rows: list[dict[str, Any]]) -> str:
         ]
         lines.append(
             [
-                *(clip, talks, plain["aperture_moves"], plain["jaw_moves"], plain["closed"]),
+                *(clip, round(plain["face"]), talks, plain["aperture_moves"]),
+                *(plain["jaw_moves"], plain["closed"]),
                 *(f"{_short(worst[n])} ({_short(plain[n])})" for n in ("aperture", "closures")),
                 *(f"{_short(worst[n])} ({_short(plain[n])})" for n in ("jaw", "width", "outside")),
                 all(row["exact"] for row in edited),
@@ -523,7 +569,8 @@ def _per_clip(rows: list[dict[str, Any]]) -> str:
             ]
         )
     headings = (
-        *("clip", "talks", "aperture moves", "jaw moves", "closed frames", "aperture r"),
+        *("clip", "face height", "talks", "aperture moves", "jaw moves", "closed frames"),
+        "aperture r",
         *("closures F1", "jaw r", "width r", "outside dB", "exact", "jitter all"),
         "met: aperture, F1, jaw, outside, jitter",
     )

@@ -2,11 +2,12 @@
 
     python benchmarks/speed.py [--runs 3] [--seconds 10] [--json speed.json]
 
-The first table runs `ned direct` and a bare PyAV decode + encode of the same clip (libx264, crf 16,
-preset medium, its own threads, sound copied), both as processes of their own and by turns, and
-quotes medians. "Whole" counts everything from the command line on; "CPU" is the processor time of
-all threads, which other programs on the machine disturb less. The clip is measured as it is and,
-since starting Python and loading models costs the same for any length, repeated to --seconds.
+The first table runs `ned direct` and a bare PyAV decode + encode of the same clip (libx264 with the
+crf and preset that `ned direct` uses by default, its own threads, sound copied), both as processes
+of their own and by turns, and quotes medians. It counts everything from the command line on; "CPU"
+is the processor time of all threads, which other programs on the machine disturb less. The clip is
+measured as it is and, since starting Python and loading models costs the same for any length,
+repeated to --seconds.
 The second table says where the time goes, each stage on its own in one process; the third how many
 frames per second the inner steps manage. Real footage is taken from NED_CLIPS; see footage.py.
 """
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--emotion", default="happy")
     parser.add_argument("--quick", action="store_true", help="the clip as it is only, one run")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--bare", nargs=2, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--bare", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.bare:
         encode_again(*options.bare)
@@ -65,6 +66,7 @@ def measure(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     whole = [measure_whole(path, options.emotion, runs, work) for path in clips.values()]
     last = list(clips.values())[-1]
     data: dict[str, Any] = {"machine": table.machine(), "runs": runs, "whole": whole}
+    data["quality"] = default_quality()
     data["stages"], performance = measure_stages(last, options.emotion, runs, work)
     data["steps"] = measure_steps(performance, options.emotion, max(runs, 3), work)
     return data
@@ -75,7 +77,8 @@ def measure_whole(clip: Path, emotion: str, runs: int, work: Path) -> dict[str, 
     result = work / "result.mp4"
     flags = ["--emotion", emotion, "-o", str(result), "--no-sidecar"]
     directing = [sys.executable, "-m", "ned", "direct", str(clip), *flags]
-    bare = [sys.executable, __file__, "--bare", str(clip), str(work / "bare.mp4")]
+    crf, preset = default_quality()
+    bare = [sys.executable, __file__, "--bare", str(clip), str(work / "bare.mp4"), crf, preset]
     timings: dict[str, list[tuple[float, float]]] = {"directing": [], "bare": []}
     for _ in range(runs):
         timings["bare"].append(_timed(bare))
@@ -99,11 +102,19 @@ def measure_whole(clip: Path, emotion: str, runs: int, work: Path) -> dict[str, 
     }
 
 
-def encode_again(source: Path, target: Path) -> None:
+def default_quality() -> tuple[str, str]:
+    """The crf and preset with which `ned direct` encodes unless told otherwise."""
+    from ned.options import DirectOptions
+
+    fields = {field.name: field.default for field in dataclasses.fields(DirectOptions)}
+    return str(fields["crf"]), str(fields["preset"])
+
+
+def encode_again(source: str, target: str, crf: str, preset: str) -> None:
     """The baseline: decode a clip and encode it as `ned direct` would, sound copied."""
     import av
 
-    with av.open(str(source)) as origin, av.open(str(target), "w") as copy:
+    with av.open(source) as origin, av.open(target, "w") as copy:
         stream: Any = origin.streams.video[0]
         stream.thread_type = "AUTO"
         encoder: Any = copy.add_stream("libx264", rate=stream.average_rate)
@@ -111,7 +122,7 @@ def encode_again(source: Path, target: Path) -> None:
         context.width, context.height, context.pix_fmt = stream.width, stream.height, stream.pix_fmt
         context.time_base = stream.time_base
         context.thread_type = "AUTO"
-        context.options = {"crf": "16", "preset": "medium"}
+        context.options = {"crf": crf, "preset": preset}
         sounds = {s.index: copy.add_stream_from_template(s) for s in origin.streams.audio}
         for packet in origin.demux():
             if packet.stream.index in sounds and packet.dts is not None:
@@ -137,7 +148,7 @@ def measure_stages(
     from manipulator.directing import Direction, direct_performance
     from ned.core.clip import Clip
     from ned.core.timeline import Timeline
-    from ned.core.video import VideoWriter
+    from ned.core.video import EncoderSettings, VideoWriter
     from ned.direct import rendered, track_actor
     from renderer.strength import edit_strength
 
@@ -150,8 +161,11 @@ def measure_stages(
         timings.setdefault(name, []).append((times[0], times[1]))
         return result
 
+    crf, preset = default_quality()
+    settings = EncoderSettings(crf=float(crf), preset=preset)
+
     def write(frames: Iterator[Any]) -> None:
-        with VideoWriter(work / "stage.mp4", clip) as writer:
+        with VideoWriter(work / "stage.mp4", clip, settings) as writer:
             for frame in frames:
                 writer.write(frame)
 
@@ -274,7 +288,8 @@ def report(data: dict[str, Any]) -> str:
     ]
     headings = ["clip", "bare s", "ned direct s", "ratio", "bare CPU s", "ned CPU s", "CPU ratio"]
     lines = [
-        f"### Speed ({data['machine']}, median of {data['runs']})\n",
+        f"### Speed ({data['machine']}; median of {data['runs']}; "
+        f"crf {data['quality'][0]}, preset {data['quality'][1]})\n",
         table.markdown([*headings, f"<= {LIMIT_RATIO:g}"], rows),
         "\nWhere the time goes, each stage on its own:\n",
         table.markdown(
