@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 _STANDARD_RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)]
 _STANDARD_RATES += [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
+_SILENT = 0  # OpenCV's log level
 _IMAGE_MAGIC = (
     b"\x89PNG\r\n",
     b"\xff\xd8\xff",
@@ -373,6 +374,8 @@ def _duration_of(stream: Any, container: av.container.InputContainer) -> float |
 
 def _is_image(path: Path) -> bool:
     try:
+        if not path.is_file():  # opening a pipe would wait for its other end
+            return False
         with path.open("rb") as file:
             start = file.read(16)
     except (OSError, ValueError):
@@ -382,10 +385,14 @@ def _is_image(path: Path) -> bool:
 
 def _read_image(path: Path) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB, upright as the file's EXIF orientation asks."""
+    level = cv2.getLogLevel()
     try:
+        cv2.setLogLevel(_SILENT)  # the error below says it all
         pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     except (cv2.error, OSError) as error:
         raise InputError(f"{quoted(path)} is an image that cannot be read") from error
+    finally:
+        cv2.setLogLevel(level)
     if pixels is None:
         raise InputError(f"{quoted(path)} is a damaged image, or of an unknown kind; save it anew")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]

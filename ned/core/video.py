@@ -50,6 +50,10 @@ _QUALITY_OPTIONS = {
     "libaom-av1": ("crf",),
     "libsvtav1": ("crf",),
 }
+_PRESETS = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
+    *("slow", "slower", "veryslow", "placebo"),
+)
 _QUANTISER_CODECS = {"mpeg4", "mpeg2video"}  # they know no crf, only a quantiser
 _BEST_QUANTISER = 2 * 118
 _EVEN_SIZE_CODECS = {"libx264", "libx265", "libsvtav1"}
@@ -414,6 +418,9 @@ def _codec_options(settings: EncoderSettings, format_name: str) -> dict[str, str
     if settings.crf is not None and "crf" in known:
         options["crf"] = str(settings.crf)
     if settings.preset is not None and "preset" in known:
+        if settings.preset not in _PRESETS:  # libx264 would print a line of its own
+            presets = ", ".join(_PRESETS)
+            raise InputError(f"{settings.codec} has no preset {settings.preset!r}; {presets}")
         options["preset"] = settings.preset
     if settings.codec == "libx265":
         options["x265-params"] = "log-level=error"
