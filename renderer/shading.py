@@ -117,9 +117,13 @@ def _fold(entry: dict, out: NDArray[np.float32], up: NDArray[np.float32]) -> NDA
     lit /= np.linalg.norm(lit)
 
     def line(shift: float, sigma: float) -> NDArray[np.float32]:
-        points = curve + shift * lit
-        squared = (out[..., None] - points[:, 0]) ** 2 + (up[..., None] - points[:, 1]) ** 2
-        return (np.exp(-squared / (2 * sigma**2)) * taper).max(-1).astype(np.float32)
+        points = (curve + shift * lit).astype(np.float32)
+        low, high = points.min(0) - 5 * sigma, points.max(0) + 5 * sigma
+        near = (out > low[0]) & (out < high[0]) & (up > low[1]) & (up < high[1])
+        squared = (out[near][:, None] - points[:, 0]) ** 2 + (up[near][:, None] - points[:, 1]) ** 2
+        image = np.zeros_like(out)
+        image[near] = (np.exp(-squared / np.float32(2 * sigma**2)) * taper).max(-1)
+        return image
 
     flank = entry["light"] * line(2.2 * width, 1.4 * width)
     return entry["depth"] * (flank - line(0, width))
