@@ -17,7 +17,10 @@ from ned.core.performance import Performance
 from ned.core.timeline import Timeline
 
 REGIONS = ("brows", "eyes", "mouth")
-_PARTED_UNITS = ("pucker", "funnel_upper", "funnel_lower", "lower_lip_depress")
+_LIP_UNITS = (
+    *("pucker", "funnel_upper", "funnel_lower", "lower_lip_depress", "upper_lip_raise"),
+    *("chin_raise", "nose_wrinkle"),
+)
 _LID_UNITS = ("upper_lid_raise", "lid_close", "lid_tighten", "cheek_raise")
 _LIDS = (
     (face.RIGHT_UPPER_LID, face.RIGHT_LOWER_LID),
@@ -54,7 +57,9 @@ class ManipulatorSettings:
         accents_kept: share of the source's passing brow and lid movement that remains.
         busy_loss: share of the mouth's emotional change that fast speech takes away.
         rounding_loss: share of it that rounded lips (o, u, w) take away.
+        closing_loss: share of it that lips take away that close briefly (m, b, p).
         life: amplitude of the slow drift of each unit, as a share of its target.
+        closed_share: share of an emotion's lip shape that closed lips take on; corners take all.
         lid_bounds: most that an emotion may close and open an eye, as shares of its opening.
     """
 
@@ -62,7 +67,9 @@ class ManipulatorSettings:
     accents_kept: float = 0.7
     busy_loss: float = 0.25
     rounding_loss: float = 0.5
+    closing_loss: float = 0.4
     life: float = 0.06
+    closed_share: float = 0.3
     lid_bounds: tuple[float, float] = (0.4, 0.5)
 
 
@@ -138,12 +145,17 @@ class _Activity:
         force = dynamics.smooth(np.maximum(opening, 0), 0.3 * rate)
         peak = max(float(np.quantile(force, 0.95)), 0.05) if len(force) else 1.0
         self.force = np.clip(force / peak, 0, 1)
-        # closed lips that round read as a kiss, that part as a pout
-        self.parted = np.clip(dynamics.smooth(opening, 0.12 * rate) / 0.15, 0.25, 1)
+        shut = min(float(np.quantile(opening, 0.05)), 0.05) if len(opening) else 0.0
+        parted = np.clip((dynamics.smooth(opening, 0.08 * rate) - shut) / 0.12, 0, 1)
+        self.parted = parted * parted * (3 - 2 * parted)
+        shut_lips = 1 - self.parted
+        self.closing = shut_lips - dynamics.sustained(shut_lips, 0.8 * rate)
         self.rounding = np.clip(units[:, rig.index["pucker"]], 0, 1)
         self.lid_moves = _lid_moves(rig)
-        self.openings = _eye_openings(performance, self.lid_moves)
-        self.open_eyes = _eye_openness(self.openings)
+        openings = _eye_openings(performance, self.lid_moves)
+        self.openings = dynamics.smooth(openings, 0.06 * rate)
+        lowest = dynamics.lowest(_eye_openness(openings), 3)
+        self.open_eyes = np.minimum(dynamics.smooth(lowest, 0.04 * rate), _eye_openness(openings))
 
 
 def _targets(
@@ -159,7 +171,9 @@ def _targets(
     """(T, U) activations that the weighted emotions ask for, alive in time."""
     target = np.zeros((len(times), len(rig)), np.float32)
     rate = _frame_rate(times)
-    parted = [column for unit in _PARTED_UNITS for column in rig.columns(unit)]
+    lips = [column for unit in _LIP_UNITS for column in rig.columns(unit)]
+    closed = settings.closed_share * (1 - activity.parted)
+    open_share = activity.parted + closed
     for column, name in enumerate(names):
         prototype = find_prototype(name)
         amounts = prototype.amounts(rig, direction.variant or 0)
@@ -168,7 +182,7 @@ def _targets(
         ebb = 1 - dynamics.wave(times, prototype.onset, prototype.offset, generator)
         envelope = 1 - prototype.wave * ebb + prototype.accent * (activity.force - 0.5)
         asked = (weights[:, column] * envelope)[:, None] * amounts
-        asked[:, parted] *= activity.parted[:, None]
+        asked[:, lips] *= open_share[:, None]
         target += asked
     life = dynamics.drift(len(times), len(rig), 0.8 * rate, generator)
     return target * (1 + settings.life * np.clip(life, -2, 2))
@@ -182,8 +196,12 @@ def _yield_to_speech(
     settings: ManipulatorSettings,
     strength: float,
 ) -> NDArray[np.float32]:
-    """Scale the mouth's change down, smoothly, where the mouth is busy or rounded."""
-    loss = settings.busy_loss * activity.busy + settings.rounding_loss * activity.rounding
+    """Scale the mouth's change down, smoothly, where the mouth is busy, rounded or closing."""
+    loss = (
+        settings.busy_loss * activity.busy
+        + settings.rounding_loss * activity.rounding
+        + settings.closing_loss * activity.closing
+    )
     share = 1 - np.float32(strength) * np.clip(loss, 0, 0.8)
     scaled = change.copy()
     scaled[:, lock.mouth] *= share[:, None]

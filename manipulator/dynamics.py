@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, grey_opening
+from scipy.ndimage import gaussian_filter1d, grey_opening, minimum_filter1d
 
 
 def smooth(values: NDArray[np.float32], frames: float) -> NDArray[np.float32]:
@@ -24,6 +24,11 @@ def sustained(values: NDArray[np.float32], frames: float) -> NDArray[np.float32]
     shape = (size,) + (1,) * (values.ndim - 1)
     opened = np.asarray(grey_opening(values, size=shape, mode="nearest"), np.float32)
     return np.minimum(smooth(opened, frames / 2), smooth(values, frames / 2))
+
+
+def lowest(values: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+    """Running minimum over an odd number of frames along the first axis."""
+    return np.asarray(minimum_filter1d(values, frames, axis=0, mode="nearest"), np.float32)
 
 
 def wave(

@@ -12,7 +12,6 @@ from manipulator import dynamics
 from ned.core.errors import NoFaceError
 from ned.core.performance import Performance
 
-
 _EXAGGERATION = 2.0
 
 
