@@ -463,6 +463,11 @@ def test_a_profile_does_not_drag_the_background(renderer: WarpRenderer, rig: Rig
     assert facing[[454, 323, 361]].max() == 0  # the far side of the outline
     assert facing[[50, 205]].min() > 0.9
     assert (renderer.facing(np.eye(3, dtype=np.float32)) == 1).mean() > 0.6
+    window = renderer._field(shifted(performance, 6, 0), (HEIGHT, WIDTH))
+    assert window is not None
+    _, _, moves = window
+    assert not moves[[454, 323, 361]].any()
+    np.testing.assert_allclose(moves[[50, 205], 0], 6, rtol=0.1)
 
 
 # Eyes
@@ -523,7 +528,7 @@ def test_a_shut_eye_is_left_to_the_skin(
             patch.setattr("renderer.warp.keep_eyeballs", lambda *_: None)
             return result, renderer.render(planes, [edit], *LIMITED)
 
-    shut, plain = render_both_ways(1.15)
+    shut, plain = render_both_ways(0.75)
     assert not np.array_equal(shut[0], planes[0])
     assert np.array_equal(shut[0], plain[0])
     parted, plain = render_both_ways(0.0)
