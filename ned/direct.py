@@ -269,21 +269,21 @@ def rendered(
     black = 0 if clip.full_range else 16 << (clip.bit_depth - 8)
     middle = 1 << (clip.bit_depth - 1)
 
-    def render(frame: Frame, landmarks: NDArray[np.float32]) -> Frame:
-        edit = _edit(performance, frame.index, landmarks, strength, rig, folds, shading)
+    def render(frame: Frame, edits: _Edits) -> Frame:
+        edit = edits.at(frame.index, folds, shading)
         if edit is None:
             return frame
         return frame.with_planes(renderer.render(frame.planes, [edit], black, middle))
 
     def jobs(pool: ThreadPoolExecutor) -> Iterator[tuple[Frame, Future[Frame]]]:
-        chunk = np.zeros((0, 478, 3), np.float32)
+        edits = _Edits.of(performance, strength, rig, 0)
         for frame in clip.frames():
             if frame.index >= len(performance):
                 yield frame, pool.submit(lambda frame: frame, frame)
                 continue
             if frame.index % _CHUNK == 0:
-                chunk = steady_landmarks(performance.track, frame.index, frame.index + _CHUNK)
-            yield frame, pool.submit(render, frame, chunk[frame.index % _CHUNK])
+                edits = _Edits.of(performance, strength, rig, frame.index)
+            yield frame, pool.submit(render, frame, edits)
 
     cv2.setNumThreads(1)
     with ThreadPoolExecutor(2) as pool:
@@ -299,24 +299,42 @@ def rendered(
                 future.cancel()
 
 
-def _edit(
-    performance: Performance,
-    index: int,
-    landmarks: NDArray[np.float32],
-    strength: NDArray[np.float32],
-    rig: Rig,
-    folds: Shading,
-    shading: float,
-) -> FaceEdit | None:
-    """The edit of one frame, or None if it stays as it was."""
-    assert performance.directed is not None
-    change = (performance.directed[index] - performance.units[index]) * strength[index]
-    if not np.any(np.abs(change) > 1e-4):
-        return None
-    turned = rig.displacement(change) @ performance.rotation[index].T
-    moved = turned[:, :2] * (np.array([1, -1], np.float32) * performance.scale[index])
-    shade = folds.texture(change * np.float32(shading)) if shading > 0 else None
-    return FaceEdit(landmarks, performance.rotation[index], moved, shade)
+@dataclass(frozen=True)
+class _Edits:
+    """What happens to the face in a run of frames that begins with frame `start`.
+
+    Attributes:
+        landmarks: (n, 478, 3) pixels. change: (n, U) activations. moves: (n, 468, 2) pixels.
+        rotation: (n, 3, 3) head-to-camera.
+    """
+
+    start: int
+    landmarks: NDArray[np.float32]
+    change: NDArray[np.float32]
+    moves: NDArray[np.float32]
+    rotation: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls, performance: Performance, strength: NDArray[np.float32], rig: Rig, start: int
+    ) -> _Edits:
+        """The edits of one chunk of frames."""
+        assert performance.directed is not None
+        run = slice(start, start + _CHUNK)
+        change = (performance.directed[run] - performance.units[run]) * strength[run, None]
+        rotation = performance.rotation[run]
+        turned = rig.displacement(change) @ rotation.transpose(0, 2, 1)
+        pixels = np.array([1, -1], np.float32) * performance.scale[run, None, None]
+        landmarks = steady_landmarks(performance.track, start, start + _CHUNK)
+        return cls(start, landmarks, change, turned[..., :2] * pixels, rotation)
+
+    def at(self, index: int, folds: Shading, shading: float) -> FaceEdit | None:
+        """The edit of one frame, or None if it stays as it was."""
+        k = index - self.start
+        if not np.any(np.abs(self.change[k]) > 1e-4):
+            return None
+        shade = folds.texture(self.change[k] * np.float32(shading)) if shading > 0 else None
+        return FaceEdit(self.landmarks[k], self.rotation[k], self.moves[k], shade)
 
 
 def _label(options: DirectOptions) -> str:

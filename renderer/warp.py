@@ -53,6 +53,44 @@ class FaceEdit:
     shade: NDArray[np.float32] | None = None
 
 
+@dataclass(frozen=True)
+class _Window:
+    """A painted edit.
+
+    Attributes:
+        box: (x0, y0, x1, y1) luma pixels that the field covers. active: where it does anything.
+        field: (rows, columns, 3) backward moves x, y in luma pixels and log shade.
+        moves: (468, 2) what the mesh points moved by.
+    """
+
+    box: Box
+    active: Box
+    field: NDArray[np.float32]
+    moves: NDArray[np.float32]
+
+    def sample(
+        self, x: int, y: int, size: tuple[int, int], scale: tuple[float, float]
+    ) -> NDArray[np.float32]:
+        """The field at the pixel centres of a plane's rectangle, bilinear.
+
+        Args:
+            x, y, size: corner and (width, height) in plane pixels. scale: plane per luma pixel.
+        """
+        rows, columns = self.field.shape[:2]
+        step_x = columns / ((self.box[2] - self.box[0]) * scale[0])
+        step_y = rows / ((self.box[3] - self.box[1]) * scale[1])
+        cell_from_pixel = np.array(
+            [
+                [step_x, 0, (x + 0.5 - self.box[0] * scale[0]) * step_x - 0.5],
+                [0, step_y, (y + 0.5 - self.box[1] * scale[1]) * step_y - 0.5],
+            ]
+        )
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(
+            self.field, cell_from_pixel, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
+
+
 class WarpRenderer:
     """Applies face edits to the planes of decoded frames."""
 
@@ -86,19 +124,16 @@ class WarpRenderer:
             window = self._field(edit, planes[0].shape)
             if window is None:
                 continue
-            box, field, moved = window
             for k, plane in enumerate(edited):
                 edited[k] = plane.copy()
                 zero = black if k == 0 else middle
-                self._apply(plane, edited[k], box, field, planes[0].shape, zero)
                 scale = (plane.shape[1] / planes[0].shape[1], plane.shape[0] / planes[0].shape[0])
-                keep_eyeballs(plane, edited[k], edit.landmarks, moved, scale)
+                self._apply(plane, edited[k], window, scale, zero)
+                keep_eyeballs(plane, edited[k], edit.landmarks, window.moves, scale)
         return edited[0], edited[1], edited[2]
 
-    def _field(
-        self, edit: FaceEdit, shape: tuple[int, ...]
-    ) -> tuple[Box, NDArray[np.float32], NDArray[np.float32]] | None:
-        """Box (x0, y0, x1, y1) of luma pixels, backward moves and log shade on it, point moves."""
+    def _field(self, edit: FaceEdit, shape: tuple[int, ...]) -> _Window | None:
+        """What the edit does around the face; None if nothing."""
         moved = edit.displacement * self.facing(edit.rotation)[:, None]
         if not np.any(np.abs(moved) > 1e-3) and edit.shade is None:
             return None
@@ -125,23 +160,23 @@ class WarpRenderer:
             shade = cv2.remap(edit.shade, uv, None, cv2.INTER_LINEAR, borderValue=0)
             field[..., 2] = shade * canvas[..., 4]
         field = cv2.GaussianBlur(field, (0, 0), self.settings.blur, borderType=cv2.BORDER_REPLICATE)
-        return box, field, moves[:468]
+        return _Window(box, _active_box(box, field), field, moves[:468])
 
     def _apply(
         self,
         plane: NDArray,
         target: NDArray,
-        box: Box,
-        field: NDArray[np.float32],
-        luma_shape: tuple[int, ...],
+        window: _Window,
+        scale: tuple[float, float],
         zero: int,
     ) -> None:
-        """Resample `plane` into `target` inside the box, at the plane's own resolution."""
-        fx, fy = plane.shape[1] / luma_shape[1], plane.shape[0] / luma_shape[0]
-        x0, x1 = int(np.ceil(box[0] * fx)), int(np.floor(box[2] * fx))
-        y0, y1 = int(np.ceil(box[1] * fy)), int(np.floor(box[3] * fy))
-        size = (x1 - x0, y1 - y0)
-        large = cv2.resize(field, size, interpolation=cv2.INTER_LINEAR)
+        """Resample `plane` into `target` where the field acts, at the plane's own resolution."""
+        (fx, fy), active = scale, window.active
+        x0, x1 = int(np.ceil(active[0] * fx)), int(np.floor(active[2] * fx))
+        y0, y1 = int(np.ceil(active[1] * fy)), int(np.floor(active[3] * fy))
+        if x1 <= x0 or y1 <= y0:
+            return
+        large = window.sample(x0, y0, (x1 - x0, y1 - y0), scale)
         map_x = large[..., 0] * np.float32(fx) + np.arange(x0, x1, dtype=np.float32)
         map_y = large[..., 1] * np.float32(fy)
         map_y += np.arange(y0, y1, dtype=np.float32)[:, None]
@@ -151,13 +186,28 @@ class WarpRenderer:
         ceiling = 255 if plane.dtype == np.uint8 else 1023
         if plane.dtype != np.uint8:
             result = np.minimum(result, ceiling)  # the kernel overshoots beside highlights
-        shade = large[..., 2]
-        if shade.any():
-            ratio = cv2.exp(np.ascontiguousarray(shade))
-            toned = (result.astype(np.float32) - zero) * ratio + zero
-            shaded = np.clip(np.rint(toned), 0, ceiling).astype(plane.dtype)
-            result = np.where(shade == 0, result, shaded)
+        if window.field[..., 2].any():
+            ratio = cv2.exp(np.ascontiguousarray(large[..., 2]))
+            toned = cv2.multiply(cv2.subtract(result, zero, dtype=cv2.CV_32F), ratio)
+            result = np.rint(np.clip(toned + zero, 0, ceiling)).astype(plane.dtype)
         target[y0:y1, x0:x1] = result
+
+
+def _active_box(box: Box, field: NDArray[np.float32]) -> Box:
+    """The part of a field's window outside of which it does nothing that could be seen."""
+    active = (np.abs(field) > np.array([0.01, 0.01, 0.001], np.float32)).any(-1)
+    rows, columns = np.flatnonzero(active.any(1)), np.flatnonzero(active.any(0))
+    if not len(rows):
+        return box[0], box[1], box[0], box[1]
+    across, down = (box[2] - box[0]) / field.shape[1], (box[3] - box[1]) / field.shape[0]
+    x0, x1 = box[0] + (columns[0] - 1) * across, box[0] + (columns[-1] + 2) * across
+    y0, y1 = box[1] + (rows[0] - 1) * down, box[1] + (rows[-1] + 2) * down
+    return (
+        max(box[0], int(x0) // 4 * 4),
+        max(box[1], int(y0) // 4 * 4),
+        min(box[2], (int(x1) // 4 + 1) * 4),
+        min(box[3], (int(y1) // 4 + 1) * 4),
+    )
 
 
 def _vertex_normals(

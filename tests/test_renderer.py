@@ -370,8 +370,8 @@ def jacobian(renderer: WarpRenderer, edit: FaceEdit) -> NDArray[np.float32]:
     """Determinant of the backward map at every pixel of the skin, lip and lid lines left out."""
     window = renderer._field(edit, (HEIGHT, WIDTH))
     assert window is not None
-    (x0, y0, x1, y1), field, _ = window
-    large = cv2.resize(field, (x1 - x0, y1 - y0))
+    x0, y0, x1, y1 = window.box
+    large = window.sample(x0, y0, (x1 - x0, y1 - y0), (1.0, 1.0))
     across_y, across_x = np.gradient(large[..., 0])
     down_y, down_x = np.gradient(large[..., 1])
     determinant = (1 + across_x) * (1 + down_y) - across_y * down_x
@@ -447,7 +447,7 @@ def test_two_faces_in_one_picture(renderer: WarpRenderer, rig: Rig) -> None:
     boxes = [renderer._field(edit, (HEIGHT, WIDTH)) for edit in edits]
     assert boxes[0] is not None
     assert boxes[1] is not None
-    assert boxes[0][0][2] > boxes[1][0][0]  # they do overlap
+    assert boxes[0].box[2] > boxes[1].box[0]  # they do overlap
     both = renderer.render(planes, edits, *LIMITED)
     for edit, single in zip(edits, alone, strict=True):
         x, y = np.rint(edit.landmarks[0, :2]).astype(int)
@@ -465,7 +465,7 @@ def test_a_profile_does_not_drag_the_background(renderer: WarpRenderer, rig: Rig
     assert (renderer.facing(np.eye(3, dtype=np.float32)) == 1).mean() > 0.6
     window = renderer._field(shifted(performance, 6, 0), (HEIGHT, WIDTH))
     assert window is not None
-    _, _, moves = window
+    moves = window.moves
     assert not moves[[454, 323, 361]].any()
     np.testing.assert_allclose(moves[[50, 205], 0], 6, rtol=0.1)
 
