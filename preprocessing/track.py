@@ -10,6 +10,7 @@ import numpy as np
 from ned.core.errors import NoFaceError
 from ned.core.progress import SILENT, Progress
 from ned.core.track import Track
+from preprocessing.ahead import ahead
 from preprocessing.detect import FaceDetector
 from preprocessing.follow import Tracker, TrackingOptions
 from preprocessing.landmarks import FaceMesh
@@ -69,7 +70,7 @@ def track_faces(
     with FaceMesh() as mesh, FaceDetector(options.detection_score) as detector:
         tracker = Tracker(mesh, detector, clip.size, options, limit)
         with progress.stage("tracking", clip.frame_count) as step:
-            for sight in sights(clip.frames()):
+            for sight in ahead(sights(clip.frames())):
                 times.append(sight.time)
                 shots.append(sight.shot)
                 tracker.advance(sight)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from skimage.data import astronaut
 
 from ned.core.errors import NoFaceError, OutputError
 from ned.core.track import Track, encode_landmarks
+from preprocessing.ahead import ahead
 from preprocessing.contact_sheet import contact_sheet
 from preprocessing.detect import FaceDetector, overlap, tiles
 from preprocessing.identity import Identity, unlikeness
@@ -501,3 +503,39 @@ def test_real_footage(name: str, actors: int) -> None:
     for track in tracks:
         assert track.present.all() and track.shots.max() == 0
         assert np.median(track.confidence) > 0.8
+
+
+# Reading ahead
+
+
+def test_ahead_keeps_order_and_ends() -> None:
+    assert list(ahead(range(50), depth=3)) == list(range(50))
+    assert list(ahead([])) == []
+
+
+def test_ahead_raises_after_the_items_before() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise OSError("disk gone")
+
+    seen = []
+    with pytest.raises(OSError, match="disk gone"):
+        for item in ahead(broken()):
+            seen.append(item)  # noqa: PERF402
+    assert seen == [1]
+
+
+def test_ahead_stops_with_its_consumer() -> None:
+    made = []
+
+    def endless() -> Iterator[int]:
+        while True:
+            made.append(len(made))
+            yield made[-1]
+
+    items = ahead(endless(), depth=2)
+    assert next(items) == 0
+    items.close()  # type: ignore[attr-defined]
+    count = len(made)
+    assert count <= 5
+    assert not any(thread.name == "read ahead" for thread in threading.enumerate())
