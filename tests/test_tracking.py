@@ -521,7 +521,7 @@ def test_ahead_raises_after_the_items_before() -> None:
     seen = []
     with pytest.raises(OSError, match="disk gone"):
         for item in ahead(broken()):
-            seen.append(item)  # noqa: PERF402
+            seen.append(item)
     assert seen == [1]
 
 
