@@ -2,9 +2,9 @@
 
     python -m deca.calibration a.safetensors b.safetensors ... --output rig.yaml --bias bias.npz
 
-takes performances saved by `ned direct --save-performance` and writes the same rig with new control
-vectors, and the tracker's pose bias. The shipped values were calibrated on ten clips of eight people
-by an earlier script of the same method (prior 0.3, then 0.12; twelve rounds each).
+takes performances saved by `ned direct --save-performance` and writes the same rig with new
+control vectors, and the tracker's pose bias. The shipped values were calibrated on ten clips of
+eight people by an earlier script of the same method (prior 0.3, then 0.12; twelve rounds each).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Dynamics: how activations move in time; filters that know cuts and gaps only through segments."""
+"""Dynamics: how activations move in time; filters over frames, and life that is made up."""
 
 from __future__ import annotations
 

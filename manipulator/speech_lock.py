@@ -59,7 +59,8 @@ class SpeechLock:
         flat = self.rig.basis.reshape(count, -1).astype(np.float64)
         metric = flat @ flat.T + 1e-4 * np.trace(flat @ flat.T) / count * np.eye(count)
         inverse = np.zeros((count, count))
-        movable = free & self.mouth
+        shape = np.array([name == "face_lengthen" for name in self.rig.names])
+        movable = free & self.mouth & ~shape  # that unit moves the forehead too
         inverse[np.ix_(movable, movable)] = np.linalg.inv(metric[np.ix_(movable, movable)])
         constraints = self.functionals
         gram = constraints @ inverse @ constraints.T

@@ -21,13 +21,14 @@ from manipulator.directing import Directed, Direction, direct_performance
 from manipulator.prototypes import load_prototypes
 from manipulator.styles import Style, style_from
 from ned.core.clip import Clip, Frame
+from ned.core.encoder import EncoderSettings
 from ned.core.errors import InputError, NoFaceError
 from ned.core.partial import Partial
 from ned.core.performance import Performance
 from ned.core.progress import SILENT, Progress
 from ned.core.timeline import Timeline
 from ned.core.track import Track
-from ned.core.video import EncoderSettings, VideoWriter, check_output, remux
+from ned.core.video import VideoWriter, check_output, find_encoder, remux
 from ned.options import DirectOptions, is_still_name
 from postprocessing.contact_sheet import ContactSheet
 from postprocessing.picture import check_picture
@@ -88,10 +89,8 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
     strength = edit_strength(performance)
     unchanged = not np.any(directed.change)
 
-    saved = options.save_performance
-    if saved is None and options.sidecar:
-        saved = options.output_path.with_name(f"{options.output_path.name}.safetensors")
-    tags = provenance_tags(_label(options)) if options.provenance else {}
+    saved = options.parameters_path
+    tags = provenance_tags(_label(options)) if options.provenance and not unchanged else {}
     copied = unchanged and not clip.is_image
     if copied:
         remux(clip, options.output_path, tags)
@@ -106,7 +105,7 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
         options.output_path,
         performance,
         strength,
-        _summary(options, performance, strength, skipped, unchanged, saved),
+        _summary(options, performance, strength, skipped, unchanged),
     )
 
 
@@ -117,8 +116,9 @@ def _check_results(options: DirectOptions) -> None:
             check_output(options.clip, path)
     if options.contact_sheet is not None:
         check_picture(options.contact_sheet)
-    if options.save_performance is not None:
-        Partial(options.save_performance).discard()
+    if options.parameters_path is not None:
+        Partial(options.parameters_path).discard()
+    find_encoder(options.codec)
 
 
 def _open(options: DirectOptions) -> Clip:
@@ -349,12 +349,12 @@ def _summary(
     strength: NDArray[np.float32],
     skipped: list[tuple[int, int, str]],
     unchanged: bool,
-    saved: Path | None,
 ) -> list[str]:
-    edited = int((strength > 1e-3).sum()) if not unchanged else 0
-    lines = [f"{options.output_path}: {edited} of {len(performance)} frames directed"]
+    edited = int((strength > 1e-3).sum())
+    done = f"{edited} of {len(performance)} frames directed"
     if unchanged:
-        lines[0] = f"{options.output_path}: nothing to change, copied as it was"
+        done = f"nothing to change, {'shown' if options.is_still else 'copied'} as it was"
+    lines = [f"{options.output_path}: {done}"]
     lines += [f"  frames {a}-{b} untouched: {why}" for a, b, why in skipped[:5]]
     if len(skipped) > 5:
         lines.append(f"  and {len(skipped) - 5} more untouched stretches, see the sidecar")
@@ -362,10 +362,8 @@ def _summary(
         ("preview", options.preview),
         ("contact sheet", options.contact_sheet),
         ("record", options.sidecar_path),
-        ("performance", saved),
+        ("performance", options.parameters_path),
     ):
-        if path is not None and not (
-            name in ("preview", "contact sheet") and unchanged and path is None
-        ):
+        if path is not None:
             lines.append(f"  {name}: {path}")
     return lines

@@ -226,7 +226,7 @@ class VideoWriter:
 
     def _add_encoder(self, target: Any, format_name: str, source: Any) -> Any:
         clip, settings = self.clip, self.settings
-        codec = _find_encoder(settings.codec)
+        codec = find_encoder(settings.codec)
         settings = dataclasses.replace(settings, codec=codec.name)  # "h264" means libx264
         self._pixel_format = _encoder_format(codec, clip, settings.pixel_format)
         try:
@@ -371,7 +371,8 @@ def _lasting_tags(stream: Any) -> dict[str, str]:
     }
 
 
-def _find_encoder(name: str) -> Any:
+def find_encoder(name: str) -> Any:
+    """FFmpeg's video encoder of that name; raises InputError if there is none."""
     try:
         codec = av.Codec(name, "w")
     except ValueError as error:
