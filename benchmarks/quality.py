@@ -15,8 +15,8 @@ closures   a frame is closed if its aperture is below a quarter of the source's 
            its 90th percentile is at least 0.05 and at least 3 of its frames are closed
 jaw        distance of the tip of the nose (1) from the chin (152); width: of the mouth corners
            (61, 291); r as above. "moves" is the standard deviation in the source; where it is
-           below 0.005 there is no r. (Bridge, eye corners and five more places were tried in the
-           nose's stead; most gave a lower r, none of them on all clips a higher one.)
+           below 0.005 there is no r. (Seven other places were tried in the nose's stead, such
+           as bridge and eye corners; none gave a higher r on all clips.)
 meant      aperture r and closures F1 of the landmarks that the edit was meant to give (the tracked
            ones plus the displacement that the renderer applies): what is lost here, the speech
            lock loses; what is lost between here and the result, the picture does
