@@ -13,7 +13,7 @@ class EncoderSettings:
 
     Attributes:
         codec: FFmpeg's name of a video encoder.
-        crf: constant quality where the codec has it; smaller is better, 12 looks lossless and
+        crf: constant quality where the codec has it; smaller is better, 9 looks lossless and
             keeps noise.
         preset: speed for size, libx264 and libx265 only.
         pixel_format: None for the source's, or the nearest that the codec can take.
@@ -23,7 +23,7 @@ class EncoderSettings:
     """
 
     codec: str = "libx264"
-    crf: float | None = 12.0
+    crf: float | None = 9.0
     preset: str | None = "medium"
     pixel_format: str | None = None
     gop: int | None = None
