@@ -14,7 +14,8 @@ from ned.core.performance import Performance
 from ned.core.progress import SILENT, Progress
 from ned.core.track import Track
 
-_CHUNK = 256  # frames in memory at once
+_CHUNK = 128  # frames in memory at once
+_SAMPLE_CHUNK = 64  # the same while frames are chosen for the identity
 _AXES = np.array([1, 1, 0.5], np.float32)  # tracked depth is less reliable than x and y
 _FLIP = np.array([1, -1, -1], np.float32)
 
@@ -196,13 +197,14 @@ def _fit_identity(
     sample = seen[
         np.linspace(0, len(seen) - 1, min(len(seen), 4 * settings.identity_frames)).astype(int)
     ]
-    landmarks = np.concatenate([track.landmarks(int(f), int(f) + 1) for f in sample])[:, :468]
-    points = landmarks * _FLIP
     mean = rig.mesh.neutral
-    head = _align(points, np.broadcast_to(mean, points.shape))
-    turn = np.abs(_facing(head)) + (1 - track.confidence[sample])
+    turn = 1 - track.confidence[sample]
+    for start in range(0, len(sample), _SAMPLE_CHUNK):
+        part = slice(start, start + _SAMPLE_CHUNK)
+        points = _points_of(track, sample[part])
+        turn[part] += _facing(_align(points, np.broadcast_to(mean, points.shape)))
     best = np.argsort(turn, kind="stable")[: settings.identity_frames]
-    points = points[np.sort(best)]
+    points = _points_of(track, sample[np.sort(best)])
     # An orthonormal basis of everything the units can express.
     flat = rig.basis.reshape(len(rig), -1)
     _, sizes, directions = np.linalg.svd(flat, full_matrices=False)
@@ -220,6 +222,12 @@ def _fit_identity(
         identity = mean + offset - settings.neutral_pull * expressible.reshape(468, 3)
         prediction = identity + moved
     return identity.astype(np.float32)
+
+
+def _points_of(track: Track, frames: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(n, 468, 3) mesh points of single frames, camera axes."""
+    points = [track.landmarks(int(f), int(f) + 1)[:, :468] for f in frames]
+    return np.concatenate(points) * _FLIP
 
 
 Pose = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
