@@ -38,8 +38,8 @@ class _Eye:
 
 
 def keep_eyeballs(
-    plane: NDArray,
-    target: NDArray,
+    sources: list[NDArray],
+    targets: list[NDArray],
     landmarks: NDArray[np.float32],
     moved: NDArray[np.float32],
     scale: tuple[float, float],
@@ -51,7 +51,8 @@ def keep_eyeballs(
     from beside the iris; under a lowered lower lid the last rows are mirrored.
 
     Args:
-        plane, target: (H, W) source and edited plane. landmarks: (478, 3) luma pixels.
+        sources, targets: (H, W) source and edited planes of one size.
+        landmarks: (478, 3) luma pixels.
         moved: (468, 2) displacement in luma pixels. scale: plane pixels per luma pixel in x, y.
     """
     factor = np.array(scale, np.float32)
@@ -61,7 +62,7 @@ def keep_eyeballs(
             continue
         eye = _eye(landmarks, moved, upper, lower, iris, factor)
         if eye is not None:
-            _paint(plane, target, eye)
+            _paint(sources, targets, eye)
 
 
 def _eye(
@@ -127,8 +128,9 @@ def _line(grid: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.
     return smooth.astype(np.float32)
 
 
-def _paint(plane: NDArray, target: NDArray, eye: _Eye) -> None:
-    """Composite one eyeball into the target."""
+def _paint(sources: list[NDArray], targets: list[NDArray], eye: _Eye) -> None:
+    """Composite one eyeball into planes of one size."""
+    height, width = sources[0].shape
     outline = np.concatenate(
         [
             np.stack([eye.new_u, eye.new_upper], axis=1),
@@ -139,7 +141,7 @@ def _paint(plane: NDArray, target: NDArray, eye: _Eye) -> None:
     x0, y0 = np.floor(corners.min(0)).astype(int) - 2
     x1, y1 = np.ceil(corners.max(0)).astype(int) + 3
     x0, y0 = max(0, x0), max(0, y0)
-    x1, y1 = min(plane.shape[1], x1), min(plane.shape[0], y1)
+    x1, y1 = min(width, x1), min(height, y1)
     if x1 - x0 < 4 or y1 - y0 < 4:
         return
     x, y = np.meshgrid(
@@ -157,10 +159,12 @@ def _paint(plane: NDArray, target: NDArray, eye: _Eye) -> None:
     source_u, source_v = _source(eye, u, v)
     map_x = source_u * eye.axes[0, 0] + source_v * eye.axes[1, 0] + eye.origin[0] - 0.5
     map_y = source_u * eye.axes[0, 1] + source_v * eye.axes[1, 1] + eye.origin[1] - 0.5
-    eyeball = cv2.remap(plane, map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR)
-    window = target[y0:y1, x0:x1]
-    mixed = window + inside * (eyeball.astype(np.float32) - window)
-    window[...] = np.rint(mixed).astype(plane.dtype)
+    map_x, map_y = map_x.astype(np.float32), map_y.astype(np.float32)
+    for source, target in zip(sources, targets, strict=True):
+        eyeball = cv2.remap(source, map_x, map_y, cv2.INTER_LINEAR)
+        window = target[y0:y1, x0:x1]
+        mixed = window + inside * (eyeball.astype(np.float32) - window)
+        window[...] = np.rint(mixed).astype(source.dtype)
 
 
 def _source(

@@ -1,4 +1,4 @@
-"""Raster: triangles with attributes painted onto a coarse grid (compiled)."""
+"""Raster: triangles painted onto a coarse grid, and samples scaled by light (compiled)."""
 
 from __future__ import annotations
 
@@ -51,3 +51,25 @@ def paint(
                         canvas[row, column, k] = (
                             u * attributes[a, k] + v * attributes[b, k] + w * attributes[c, k]
                         )
+
+
+@njit(cache=True, fastmath=True, nogil=True)
+def tone(
+    samples: NDArray,
+    ratio: NDArray[np.float32],
+    zero: int,
+    ceiling: int,
+    target: NDArray,
+) -> None:
+    """Scale samples around the code of black (or of neutral chroma), rounded and clipped.
+
+    Args:
+        samples: (H, W) uint8 or uint16. ratio: (H, W) float32; 1 keeps a sample as it is.
+        zero: code that stays. ceiling: largest code. target: (H, W) like samples, overwritten.
+    """
+    height, width = samples.shape
+    for row in range(height):
+        for column in range(width):
+            offset = np.float32(samples[row, column]) - np.float32(zero)
+            value = offset * ratio[row, column] + np.float32(zero) + np.float32(0.5)
+            target[row, column] = int(min(max(value, np.float32(0)), np.float32(ceiling)))

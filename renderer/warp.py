@@ -12,7 +12,7 @@ from deca.mesh import load_mesh
 from ned.core.picture import Planes
 from renderer import surface
 from renderer.eyes import keep_eyeballs
-from renderer.raster import paint
+from renderer.raster import paint, tone
 from renderer.shading import TextureFrame
 
 Box = tuple[int, int, int, int]
@@ -59,7 +59,7 @@ class _Window:
 
     Attributes:
         box: (x0, y0, x1, y1) luma pixels that the field covers. active: where it does anything.
-        field: (rows, columns, 3) backward moves x, y in luma pixels and log shade.
+        field: (rows, columns, 3) backward moves x, y in luma pixels and ratio of light.
         moves: (468, 2) what the mesh points moved by.
     """
 
@@ -124,12 +124,15 @@ class WarpRenderer:
             window = self._field(edit, planes[0].shape)
             if window is None:
                 continue
-            for k, plane in enumerate(edited):
-                edited[k] = plane.copy()
-                zero = black if k == 0 else middle
-                scale = (plane.shape[1] / planes[0].shape[1], plane.shape[0] / planes[0].shape[0])
-                self._apply(plane, edited[k], window, scale, zero)
-                keep_eyeballs(plane, edited[k], edit.landmarks, window.moves, scale)
+            for group, zero in (((0,), black), ((1, 2), middle)):  # planes of one size
+                sources = [edited[k] for k in group]
+                targets = [source.copy() for source in sources]
+                height, width = sources[0].shape
+                scale = (width / planes[0].shape[1], height / planes[0].shape[0])
+                self._apply(sources, targets, window, scale, zero)
+                keep_eyeballs(sources, targets, edit.landmarks, window.moves, scale)
+                for k, target in zip(group, targets, strict=True):
+                    edited[k] = target
         return edited[0], edited[1], edited[2]
 
     def _field(self, edit: FaceEdit, shape: tuple[int, ...]) -> _Window | None:
@@ -160,17 +163,18 @@ class WarpRenderer:
             shade = cv2.remap(edit.shade, uv, None, cv2.INTER_LINEAR, borderValue=0)
             field[..., 2] = shade * canvas[..., 4]
         field = cv2.GaussianBlur(field, (0, 0), self.settings.blur, borderType=cv2.BORDER_REPLICATE)
+        field[..., 2] = np.exp(field[..., 2])
         return _Window(box, _active_box(box, field), field, moves[:468])
 
     def _apply(
         self,
-        plane: NDArray,
-        target: NDArray,
+        sources: list[NDArray],
+        targets: list[NDArray],
         window: _Window,
         scale: tuple[float, float],
         zero: int,
     ) -> None:
-        """Resample `plane` into `target` where the field acts, at the plane's own resolution."""
+        """Resample planes of one size into targets where the field acts, at their resolution."""
         (fx, fy), active = scale, window.active
         x0, x1 = int(np.ceil(active[0] * fx)), int(np.floor(active[2] * fx))
         y0, y1 = int(np.ceil(active[1] * fy)), int(np.floor(active[3] * fy))
@@ -180,22 +184,18 @@ class WarpRenderer:
         map_x = large[..., 0] * np.float32(fx) + np.arange(x0, x1, dtype=np.float32)
         map_y = large[..., 1] * np.float32(fy)
         map_y += np.arange(y0, y1, dtype=np.float32)[:, None]
-        result = cv2.remap(
-            plane, map_x, map_y, self.settings.interpolation, borderMode=cv2.BORDER_REPLICATE
-        )
-        ceiling = 255 if plane.dtype == np.uint8 else 1023
-        if plane.dtype != np.uint8:
-            result = np.minimum(result, ceiling)  # the kernel overshoots beside highlights
-        if window.field[..., 2].any():
-            ratio = cv2.exp(np.ascontiguousarray(large[..., 2]))
-            toned = cv2.multiply(cv2.subtract(result, zero, dtype=cv2.CV_32F), ratio)
-            result = np.rint(np.clip(toned + zero, 0, ceiling)).astype(plane.dtype)
-        target[y0:y1, x0:x1] = result
+        ceiling = 255 if sources[0].dtype == np.uint8 else 1023
+        kernel, border = self.settings.interpolation, cv2.BORDER_REPLICATE
+        for source, target in zip(sources, targets, strict=True):
+            moved = cv2.remap(source, map_x, map_y, kernel, borderMode=border)
+            # the kernel overshoots beside highlights, beyond 10 bits too
+            tone(moved, large[..., 2], zero, ceiling, target[y0:y1, x0:x1])
 
 
 def _active_box(box: Box, field: NDArray[np.float32]) -> Box:
     """The part of a field's window outside of which it does nothing that could be seen."""
-    active = (np.abs(field) > np.array([0.01, 0.01, 0.001], np.float32)).any(-1)
+    moved = np.maximum(np.abs(field[..., 0]), np.abs(field[..., 1])) > 0.01
+    active = moved | (np.abs(field[..., 2] - 1) > 0.001)
     rows, columns = np.flatnonzero(active.any(1)), np.flatnonzero(active.any(0))
     if not len(rows):
         return box[0], box[1], box[0], box[1]
