@@ -25,7 +25,7 @@ class TextureFrame:
     top: float = 0.80
     width: float = 1.70
     height: float = 2.25
-    density: int = 104
+    density: int = 100
 
     @property
     def shape(self) -> tuple[int, int]:
