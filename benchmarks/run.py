@@ -112,7 +112,9 @@ def _run(name: str, options: argparse.Namespace) -> Any:
             [*command, "--json", str(path)], stdout=subprocess.DEVNULL, check=False
         )
         if done.returncode != 0:
-            sys.exit(f"{name} failed; run {command[1]} by itself to see why")
+            code = done.returncode
+            how = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
+            sys.exit(f"{name} {how}; run {command[1]} by itself to see why")
         return table.load(path)
 
 
