@@ -51,9 +51,11 @@ def main() -> None:
             continue
         print(f"{name} ...", file=sys.stderr, flush=True)
         results[name] = _run(name, options)
+    rows = targets(results)
     page = [
         "## Benchmarks",
-        table.markdown(["measure", "value", "target", "met"], targets(results)),
+        *(["Quick: short and few clips; the targets are those of a full run."] * options.quick),
+        *([table.markdown(["measure", "value", "target", "met"], rows)] if rows else []),
         *left_out,
         *(_REPORTS[name](data) for name, data in results.items()),
     ]
@@ -77,10 +79,9 @@ def targets(results: dict[str, Any]) -> list[list[Any]]:
             rows.append([name, table.short(value), f"<= {target:g}", met])
 
     if "speed" in results:
-        whole = results["speed"]["whole"][-1]
-        name = f"ned direct / bare encoding, {whole['clip']}"
-        at_most(f"{name}, wall time", whole["ratio"], speed.LIMIT_RATIO)
-        at_most(f"{name}, CPU time", whole["cpu_ratio"], speed.LIMIT_RATIO)
+        for whole in results["speed"]["whole"]:
+            name = f"ned direct / bare encoding, {whole['clip']}, crf {whole['crf']:g}"
+            at_most(f"{name}, wall time", whole["ratio"], speed.LIMIT_RATIO)
         for step in results["speed"]["steps"]:
             if step["target"]:
                 at_least(f"{step['step']}, frames/s", step["fps"], step["target"])
