@@ -1,7 +1,4 @@
-"""Options: what a user can ask of each command, with every default and range written once.
-
-The comments under the fields are the help texts of the command line.
-"""
+"""Options of `direct`, `demo` and `info`."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ def _mixtures(
     return tuple(mixture for group in emotion for mixture in group)
 
 
-_OptionalPath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+OptionalPath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class DirectOptions:
     emotion: Annotated[tuple[str, ...], arg(constructor=_mixtures)] = ()
     timeline: Annotated[str | None, arg(metavar="KEYS", help_behavior_hint="")] = None
     """Emotions over time: "0:neutral 1.5:happy:0.8 4:angry" in seconds, or a .yaml file."""
-    reference: _OptionalPath = None
+    reference: OptionalPath = None
     """Clip or picture of anyone whose expression the actor takes on."""
     intensity: float = 1.0
     """Multiplies every emotion, 0 to 1.5; 0 returns the footage as it was recorded."""
@@ -92,15 +89,15 @@ class DirectOptions:
     """Speed preset of the encoder, ultrafast to veryslow."""
     pixel_format: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """Pixel format of the result, such as yuv420p; by default that of the source."""
-    preview: _OptionalPath = None
+    preview: OptionalPath = None
     """Also write a clip here with the source on the left and the result on the right."""
-    contact_sheet: _OptionalPath = None
+    contact_sheet: OptionalPath = None
     """Also write a picture here with frames of the source above those of the result."""
     sidecar: Annotated[bool, arg(help_behavior_hint="(default: on)")] = True
     """The record of what was done, and to which frames, in <output>.json."""
-    performance: _OptionalPath = None
+    performance: OptionalPath = None
     """Use the tracking saved here instead of tracking the clip again."""
-    save_performance: _OptionalPath = None
+    save_performance: OptionalPath = None
     """Save the tracking here, to direct the clip again without waiting for it."""
     provenance: Annotated[bool, arg(help_behavior_hint="(default: on)")] = True
     """The mark in the result's metadata that says it was edited."""
@@ -213,7 +210,7 @@ class InfoOptions:
 
     clip: Positional[Path]
     """The clip or picture."""
-    contact_sheet: _OptionalPath = None
+    contact_sheet: OptionalPath = None
     """Also write a picture here with the faces found, numbered as --actor counts them."""
 
 

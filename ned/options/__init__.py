@@ -1,0 +1,25 @@
+"""Options: what a user can ask of each command, with every default and range written once.
+
+One module per command, one frozen dataclass each; the strings under the fields are the help
+texts of the command line. A module here imports nothing heavy.
+"""
+
+from ned.options.direct import (
+    REGIONS,
+    DemoOptions,
+    DirectOptions,
+    InfoOptions,
+    Region,
+    is_still_name,
+    parse_frame_rate,
+)
+
+__all__ = [
+    "REGIONS",
+    "DemoOptions",
+    "DirectOptions",
+    "InfoOptions",
+    "Region",
+    "is_still_name",
+    "parse_frame_rate",
+]
