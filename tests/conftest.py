@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from golden import Golden, find_golden
 from numpy.typing import NDArray
 
 RATE = 25
@@ -65,6 +66,12 @@ def shared_clips() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs real footage in {folder}; set NED_CLIPS to a folder that has it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def golden() -> Golden:
+    """Golden vectors of the published networks: NED_GOLDEN, or shared/golden beside the repo."""
+    return find_golden()
 
 
 def mouth_opening(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
