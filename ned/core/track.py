@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ned.core.errors import InputError
+from ned.core.partial import Partial, output_errors
+
 LANDMARKS = 478
 MESH_POINTS = 468  # without the ten iris points
 _LEVELS = 65535
+_FORMAT = "ned-track-1"
 _MARGIN = 1.0  # landmarks may lie up to one box side outside of their box
 
 
@@ -81,6 +87,37 @@ class Track:
     def set_landmarks(self, frame: int, points: NDArray[np.float32]) -> None:
         """Store (478, 3) pixels for one frame and derive its box from the 468 mesh points."""
         self.boxes[frame], self.codes[frame] = encode_landmarks(points)
+
+    def save(self, path: Path) -> None:
+        """Write one .safetensors file atomically; raises OutputError."""
+        from safetensors.numpy import save
+
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "size"}
+        tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        header = {"format": _FORMAT, "size": json.dumps(self.size)}
+        partial = Partial(path)
+        try:
+            with output_errors(path):
+                partial.path.write_bytes(save(tensors, header))
+            partial.publish()
+        finally:
+            partial.discard()
+
+    @classmethod
+    def load(cls, path: Path) -> Track:
+        """Read a saved track; raises InputError if it is missing or something else."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "numpy") as file:
+                header = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if header.get("format") != _FORMAT:
+                raise InputError(f"'{path}' is not a track of format {_FORMAT}")
+            width, height = json.loads(header["size"])
+            return cls(size=(width, height), **tensors)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"'{path}' is not a track that can be read: {error}") from error
 
 
 def encode_landmarks(
