@@ -15,7 +15,7 @@ from typing import Annotated, Any, Union
 from ned import __version__
 from ned.core.errors import NedError
 from ned.core.progress import SILENT, Progress, TerminalProgress
-from ned.options import DemoOptions, DirectOptions, InfoOptions
+from ned.options import AssetsOptions, DemoOptions, DirectOptions, InfoOptions
 
 _OUR_PACKAGES = ("ned", "preprocessing", "deca", "manipulator", "renderer", "postprocessing")
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -40,6 +40,12 @@ def _info(options: InfoOptions, progress: Progress) -> Sequence[str]:
     return info(options.clip, options.contact_sheet, progress=progress)
 
 
+def _assets(options: AssetsOptions, progress: Progress) -> Sequence[str]:
+    from ned.assets import assets
+
+    return assets(options, progress=progress)
+
+
 @dataclass(frozen=True)
 class Command:
     """One row of the table: a subcommand, its options, and what runs it and returns its lines."""
@@ -53,6 +59,7 @@ COMMANDS = (
     Command("direct", DirectOptions, _direct),
     Command("demo", DemoOptions, _demo),
     Command("info", InfoOptions, _info),
+    Command("assets", AssetsOptions, _assets),
 )
 
 

@@ -4,6 +4,7 @@ One module per command, one frozen dataclass each; the strings under the fields 
 texts of the command line. A module here imports nothing heavy.
 """
 
+from ned.options.assets import AssetsOptions
 from ned.options.direct import (
     REGIONS,
     DemoOptions,
@@ -16,6 +17,7 @@ from ned.options.direct import (
 
 __all__ = [
     "REGIONS",
+    "AssetsOptions",
     "DemoOptions",
     "DirectOptions",
     "InfoOptions",
