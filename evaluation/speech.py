@@ -87,7 +87,8 @@ METRICS = (
 _CLOSED_SHARE, _LEAST_OPENING, _LEAST_CLOSED = 0.25, 0.05, 3
 _LEAST_MOVEMENT = 0.005
 _LEAST_FRAMES = 5
-_LONGEST_LAG, _LAG_STEP = 0.5, 0.005  # seconds
+_LONGEST_LAG = 0.5  # seconds
+_LAG_STEPS = (0.005, 0.0005)  # first coarse, then fine around the best
 _LEAST_TOGETHER = 0.4  # correlation of lips and sound below which no lag can be told
 _LEAST_ALIKE = 0.6  # the same of two curves that should be one
 
@@ -192,21 +193,25 @@ def lag_of(
         there is none (no movement, or too few frames).
     """
     known = np.isfinite(curve)
-    lags = np.arange(-_LONGEST_LAG, _LONGEST_LAG + _LAG_STEP / 2, _LAG_STEP)
     if known.sum() < _LEAST_FRAMES:
         return 0.0, math.nan
-    moved = other(times[known][None] + lags[:, None])
-    still = np.broadcast_to(curve[known], moved.shape)
-    alike = correlation(np.stack([still, moved], axis=-1).astype(np.float64))
-    if not np.isfinite(alike).any():
-        return 0.0, math.nan
-    best = int(np.nanargmax(alike))
-    if not 0 < best < len(lags) - 1 or not np.isfinite(alike[best - 1 : best + 2]).all():
-        return float(lags[best]), float(alike[best])
-    left, middle, right = alike[best - 1 : best + 2]
-    bend = left - 2 * middle + right
-    shift = 0.5 * (left - right) / bend if bend < 0 else 0.0
-    return float(lags[best] + shift * _LAG_STEP), float(middle)
+
+    def best(lags: NDArray[np.float64]) -> tuple[float, float]:
+        alike = np.array([_alike(curve[known], other(times[known] + lag)) for lag in lags])
+        if not np.isfinite(alike).any():
+            return 0.0, math.nan
+        most = int(np.nanargmax(alike))
+        return float(lags[most]), float(alike[most])
+
+    count = round(_LONGEST_LAG / _LAG_STEPS[0])
+    coarse, _ = best(np.arange(-count, count + 1) * _LAG_STEPS[0])
+    count = round(_LAG_STEPS[0] / _LAG_STEPS[1])
+    return best(coarse + np.arange(-count, count + 1) * _LAG_STEPS[1])
+
+
+def _alike(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    pairs = np.stack([one, other], axis=-1).astype(np.float64)
+    return float(correlation(pairs[None])[0])
 
 
 def _curve(

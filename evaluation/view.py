@@ -30,8 +30,12 @@ class View:
 
     @cached_property
     def lumas(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(H, W) float32 luma of both, 0 black to 255 white whatever depth and range they have."""
-        return luma(self.source), luma(self.result)
+        """(H, W) float32 luma of both as 8-bit code values.
+
+        Where one has full and the other limited range, both are stretched to 0 black, 255 white.
+        """
+        stretched = self.source.clip.full_range != self.result.clip.full_range
+        return _luma(self.source, stretched), _luma(self.result, stretched)
 
     @cached_property
     def colours(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -50,11 +54,11 @@ class View:
         return first, second  # type: ignore[return-value]
 
 
-def luma(frame: Frame) -> NDArray[np.float32]:
-    """(H, W) float32 luma of a frame, 0 black to 255 white."""
-    plane, clip = frame.planes[0], frame.clip
-    scale = np.float32(1 / (1 << (clip.bit_depth - 8)))
-    values = plane.astype(np.float32)
-    if clip.full_range:
-        return values * np.float32(255 / ((1 << clip.bit_depth) - 1))
-    return (values * scale - np.float32(16)) * np.float32(255 / 219)
+def _luma(frame: Frame, stretched: bool) -> NDArray[np.float32]:
+    clip = frame.clip
+    values = frame.planes[0].astype(np.float32)
+    if clip.bit_depth > 8:
+        values *= np.float32(1 / (1 << (clip.bit_depth - 8)))
+    if stretched and not clip.full_range:
+        values = (values - np.float32(16)) * np.float32(255 / 219)
+    return values
