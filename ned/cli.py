@@ -16,6 +16,7 @@ from ned import __version__
 from ned.core.errors import NedError
 from ned.core.progress import SILENT, Progress, TerminalProgress
 from ned.options import AssetsOptions, DemoOptions, DirectOptions, InfoOptions
+from ned.options.exchange import ExportOptions, ImportOptions
 
 _OUR_PACKAGES = ("ned", "preprocessing", "deca", "manipulator", "renderer", "postprocessing")
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -46,6 +47,18 @@ def _assets(options: AssetsOptions, progress: Progress) -> Sequence[str]:
     return assets(options, progress=progress)
 
 
+def _export(options: ExportOptions, progress: Progress) -> Sequence[str]:
+    from ned.exchange import export_codes
+
+    return export_codes(options, progress)
+
+
+def _import(options: ImportOptions, progress: Progress) -> Sequence[str]:
+    from ned.exchange import import_codes
+
+    return import_codes(options, progress)
+
+
 @dataclass(frozen=True)
 class Command:
     """One row of the table: a subcommand, its options, and what runs it and returns its lines."""
@@ -59,6 +72,8 @@ COMMANDS = (
     Command("direct", DirectOptions, _direct),
     Command("demo", DemoOptions, _demo),
     Command("info", InfoOptions, _info),
+    Command("export", ExportOptions, _export),
+    Command("import", ImportOptions, _import),
     Command("assets", AssetsOptions, _assets),
 )
 
