@@ -22,8 +22,8 @@ METRICS = (
         Metric(
             f"speech.{part}_r", f"{words}, correlation", "", "higher", (-1, 1), 1.0,
             f"Pearson's correlation over time of the {words} in source and result, from tracked "
-            "landmarks. Left out where the source's hardly moves (standard deviation below 0.005 "
-            f"{_EYES}).",
+            "landmarks; 0 where the result's does not move at all. Left out where the source's hardly "
+            f"moves (standard deviation below 0.005 {_EYES}).",
             "own; NED (CVPR 2022) used the jaw's correlation as a training loss",
         )
         for part, words in _PARTS.items()
@@ -111,7 +111,7 @@ def lip_scores(
         if len(pair) < _LEAST_FRAMES or pair[:, 0].std() < _LEAST_MOVEMENT:
             skips.append(Skip((f"speech.{part}_r",), f"the source's {words} hardly moves"))
         else:
-            scores.append(estimate(f"speech.{part}_r", pair, correlation, block))
+            scores.append(estimate(f"speech.{part}_r", pair, _likeness, block))
     pair = np.stack([before["aperture"], after["aperture"]], axis=1)
     names = tuple(f"speech.closure_{name}" for name in ("precision", "recall", "f1"))
     limit = closure_limit(pair[:, 0])
@@ -249,6 +249,12 @@ def ground_truth_scores(
                 each = np.linalg.norm(values[:, points], axis=2).mean(1)
                 scores.append(estimate(f"speech.{letter}_{kind}", each, block=block))
     return scores
+
+
+def _likeness(pairs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(R, N, 2) -> (R,) correlations, 0 where the second column does not move."""
+    frozen = np.ptp(pairs[..., 1], axis=1) < 1e-6
+    return np.where(frozen, 0.0, correlation(pairs))
 
 
 def _error(pairs: NDArray[np.floating]) -> NDArray[np.floating]:

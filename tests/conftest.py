@@ -82,14 +82,21 @@ def mouth_opening(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def talking_frame(
-    portrait: NDArray[np.uint8], seconds: float, size: tuple[int, int] = (480, 480)
+    portrait: NDArray[np.uint8],
+    seconds: float,
+    size: tuple[int, int] = (480, 480),
+    opening: float | None = None,
 ) -> NDArray[np.uint8]:
-    """One frame of the talking portrait: (height, width, 3) uint8 RGB for a `size` (w, h)."""
+    """One frame of the talking portrait: (height, width, 3) uint8 RGB for a `size` (w, h).
+
+    The mouth opens as `mouth_opening` says unless an `opening` is given.
+    """
     y, x = np.mgrid[0:_SIDE, 0:_SIDE].astype(np.float32)
     across = np.clip(1 - ((x - _LIP[0]) / _HALF_WIDTH) ** 2, 0, 1)
     lip = _LIP[1] - _SMILE * (1 - across)  # upper edge of the lower lip, a parabola
     # The portrait smiles with its teeth apart from the lower lip: up closes it, down opens it.
-    opening = float(mouth_opening(np.array(seconds)))
+    if opening is None:
+        opening = float(mouth_opening(np.array(seconds)))
     drop = (_DOWN * opening - _UP * (1 - opening)) * across
     below = y - lip
     lower = np.clip(below - drop + 0.5, 0, 1)  # 1 where the lower lip and chin now are
