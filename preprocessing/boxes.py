@@ -26,13 +26,16 @@ _FACE_PER_MESH = 1.14  # heights
 
 
 def face_boxes(track: Track) -> NDArray[np.float32]:
-    """Face boxes (T, 4) of a track, NaN where there is no face.
-
-    The chin is the mesh's, the height 1.14 of the mesh's, the width the mesh's.
-    """
-    boxes = track.boxes.copy()
+    """Face boxes (T, 4) of a track, NaN where there is no face."""
+    boxes = face_box_of_mesh(track.boxes)
     boxes[~track.present] = np.nan
-    boxes[:, 1] = boxes[:, 3] - _FACE_PER_MESH * (boxes[:, 3] - boxes[:, 1])
+    return boxes
+
+
+def face_box_of_mesh(mesh: NDArray[Any]) -> NDArray[Any]:
+    """Face boxes (..., 4) of boxes around the 468 mesh points: higher by 14 %, the same chin."""
+    boxes = np.array(mesh)
+    boxes[..., 1] = boxes[..., 3] - _FACE_PER_MESH * (boxes[..., 3] - boxes[..., 1])
     return boxes
 
 

@@ -13,7 +13,7 @@ from preprocessing import boxes
 
 def test_gaps_take_the_next_box_and_at_the_end_the_previous():
     raw = np.full((6, 4), np.nan)
-    raw[1], raw[3] = np.ones(4), np.full(4, 3.0)
+    raw[1], raw[3] = np.full(4, 1.0), np.full(4, 3.0)
     assert boxes.fill_gaps(raw)[:, 0].tolist() == [1, 1, 3, 3, 3, 3]
 
 
@@ -23,8 +23,8 @@ def test_nothing_to_cut_out_is_said():
 
 
 def test_smooth_boxes_are_square_and_keep_a_steady_box():
-    steady = np.tile(np.float32([100, 50, 180, 150]), (60, 1))
-    steady[30] += 40.0  # one wrong detection
+    steady = np.tile(np.array([100, 50, 180, 150], np.float32), (60, 1))
+    steady[30] += np.float32(40)  # one wrong detection
     smooth = boxes.smooth_boxes(steady)
     np.testing.assert_allclose(smooth, np.tile([90, 50, 190, 150], (60, 1)))
     moved = boxes.smooth_boxes(steady, recentre=0.1)
