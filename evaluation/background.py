@@ -56,13 +56,13 @@ class Background:
         if sampled:
             self._shifts.append(difference(view.colours, _CELLS, outside))
 
-    def scores(self, block: int) -> list[Score]:
-        """The metrics of all frames; `block` as in `evaluation.bootstrap`."""
+    def scores(self, block: int, sampled_block: int) -> list[Score]:
+        """The metrics of all frames; blocks (of sampled frames) as in `evaluation.bootstrap`."""
         errors = np.array(self._errors, np.float64)
         return [
             estimate("background.psnr", errors[:, [0, 2]], pooled_psnr, block),
             estimate("background.difference", errors[:, [1, 2]], _pooled_mean, block),
-            estimate("background.colour_shift", self._shifts, mean, 1),
+            estimate("background.colour_shift", self._shifts, mean, sampled_block),
         ]
 
 

@@ -81,6 +81,8 @@ class Comparison:
         self._paired = self._find_pairing()
         self._sitting = panel.sitting()
         self._block = block_length(self.frame_rate)
+        self._every = max(1, self.frames // _SAMPLES)
+        self._sampled_block = max(1, round(self._block / self._every))
 
     def run(self) -> None:
         """Take every measure."""
@@ -197,7 +199,7 @@ class Comparison:
         region = FaceRegion([self._points[:count], self._moved[:count]], size)
         outside, look = Background(region), Realism()
         calm = Calm(self._face.track.shots if self._face is not None else np.zeros(count, np.int32))
-        every = max(1, count // _SAMPLES)
+        every = self._every
         strip = set(np.linspace(0, count - 1, min(_STRIP, count)).round().astype(int).tolist())
         frames = zip(self._source.clip.frames(), self._result.clip.frames(), strict=False)
         with self._progress.stage("comparing", count) as step:
@@ -212,17 +214,16 @@ class Comparison:
                 if sampled:
                     self._sitting.look("source", view.colours[0], self._points[index])
                     self._sitting.look("result", view.colours[1], self._moved[index])
-                    if self._same_size and view.face is not None:
-                        self._sitting.compare(view.colours, view.face)
                 if index in strip:
                     self.pictures.append(self._picture(view, region))
                 step(1)
         if not self._same_size:
             return
-        self.scores += look.scores(self._block)
+        self.scores += look.scores(self._block, self._sampled_block)
         self._draw("structural similarity", "", {"SSIM": np.array(look.ssim)})
         if self._face is not None:
-            self.scores += outside.scores(self._block) + calm.scores(self._block)
+            self.scores += outside.scores(self._block, self._sampled_block)
+            self.scores += calm.scores(self._block)
 
     def _show(self, which: Which, seen: Seen, points: NDArray[np.float32]) -> None:
         """Let the judges see some frames of one clip alone."""
@@ -236,7 +237,7 @@ class Comparison:
         if self._destination is not None:
             face = self._destination.face_like(self._points, self._source.clip.size)
             self._show("destination", self._destination, self._destination.points(face))
-        verdict = self._sitting.verdict(self._target, self._block)
+        verdict = self._sitting.verdict(self._target, self._paired, self._sampled_block)
         self._take(verdict.scores, verdict.skips)
         self.labels = verdict.labels
 

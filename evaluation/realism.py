@@ -78,8 +78,11 @@ class Realism:
             faces = tuple(picture[view.face] for picture in view.colours)
             self._shifts.append(difference(faces, _CELLS))  # type: ignore[arg-type]
 
-    def scores(self, block: int) -> list[Score]:
-        """The metrics of all frames; without faces those of the whole frames only."""
+    def scores(self, block: int, sampled_block: int) -> list[Score]:
+        """The metrics of all frames; without faces those of the whole frames only.
+
+        Blocks (of all and of sampled frames) are as in `evaluation.bootstrap`.
+        """
         scores = [
             estimate("realism.psnr", self._errors, pooled_psnr, block),
             estimate("realism.ssim", self._ssim, mean, block),
@@ -90,7 +93,7 @@ class Realism:
                 estimate("realism.sharpness", self._gradients, _octaves, block),
             ]
         if self._shifts:
-            scores.append(estimate("realism.colour_shift", self._shifts, mean, 1))
+            scores.append(estimate("realism.colour_shift", self._shifts, mean, sampled_block))
         return scores
 
     @property

@@ -22,8 +22,8 @@ METRICS = (
         Metric(
             f"speech.{part}_r", f"{words}, correlation", "", "higher", (-1, 1), 1.0,
             f"Pearson's correlation over time of the {words} in source and result, from tracked "
-            "landmarks; 0 where the result's does not move at all. Left out where the source's hardly "
-            f"moves (standard deviation below 0.005 {_EYES}).",
+            "landmarks; 0 where the result's does not move at all. Left out where the source's "
+            f"hardly moves (standard deviation below 0.005 {_EYES}).",
             "own; NED (CVPR 2022) used the jaw's correlation as a training loss",
         )
         for part, words in _PARTS.items()

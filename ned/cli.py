@@ -15,10 +15,13 @@ from typing import Annotated, Any, Union
 from ned import __version__
 from ned.core.errors import NedError
 from ned.core.progress import SILENT, Progress, TerminalProgress
-from ned.options import AssetsOptions, DemoOptions, DirectOptions, InfoOptions
+from ned.options import AssetsOptions, DemoOptions, DirectOptions, EvaluateOptions, InfoOptions
 from ned.options.exchange import ExportOptions, ImportOptions
 
-_OUR_PACKAGES = ("ned", "preprocessing", "deca", "manipulator", "renderer", "postprocessing")
+_OUR_PACKAGES = (
+    *("ned", "preprocessing", "deca", "manipulator", "renderer", "postprocessing"),
+    "evaluation",
+)
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
 
@@ -47,6 +50,12 @@ def _assets(options: AssetsOptions, progress: Progress) -> Sequence[str]:
     return assets(options, progress=progress)
 
 
+def _evaluate(options: EvaluateOptions, progress: Progress) -> Sequence[str]:
+    from ned.evaluate import evaluate
+
+    return evaluate(options, progress=progress)
+
+
 def _export(options: ExportOptions, progress: Progress) -> Sequence[str]:
     from ned.exchange import export_codes
 
@@ -72,6 +81,7 @@ COMMANDS = (
     Command("direct", DirectOptions, _direct),
     Command("demo", DemoOptions, _demo),
     Command("info", InfoOptions, _info),
+    Command("evaluate", EvaluateOptions, _evaluate),
     Command("export", ExportOptions, _export),
     Command("import", ImportOptions, _import),
     Command("assets", AssetsOptions, _assets),

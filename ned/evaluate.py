@@ -2,23 +2,156 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from deca.fitting import fit
+from evaluation.catalogue import METRICS
 from evaluation.comparison import Comparison
+from evaluation.emotion import MEAN_OF_JUDGES
 from evaluation.judging import Panel
-from evaluation.result import PairResult
+from evaluation.means import means_of
+from evaluation.metric import Score
+from evaluation.report import write_report
+from evaluation.result import PairResult, SetResult
 from evaluation.seen import Seen
 from evaluation.sound import Sound
+from evaluation.tables import in_order, write_csv, write_json
+from ned import __version__
 from ned.core.clip import Clip
-from ned.core.errors import InputError, NoFaceError
+from ned.core.errors import InputError, NedError, NoFaceError
+from ned.core.partial import output_errors
 from ned.core.progress import SILENT, Progress, Step
 from ned.core.source import quoted
-from ned.pairs import Pair
+from ned.options.evaluate import EvaluateOptions
+from ned.pairs import Pair, find_pairs
 from preprocessing.track import track_faces
+
+
+def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[str]:
+    """Score results, or make or score a study of human raters; returns lines for people.
+
+    The tables and the report are written anew after every result, so that an interrupted run
+    leaves what was done.
+
+    Raises:
+        InputError: nothing can be compared, or (of a single result) a clip cannot be used.
+        AssetError: a network that was asked for is missing. OutputError: nothing can be written.
+    """
+    if options.answers:
+        return _score_study(options)
+    pairs = find_pairs(options.source, options.result, options.emotion)
+    if options.study is not None:
+        return _make_study(options.study, pairs, options.seed)
+    pairs = [
+        dataclasses.replace(
+            pair,
+            destination=pair.destination or options.destination,
+            ground_truth=pair.ground_truth or options.ground_truth,
+        )
+        for pair in pairs
+    ]
+    folder = options.output_folder
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    panel = Panel.find(options.judge, options.embedding)
+    evaluator = Evaluator(panel, options.actor, progress)
+    found = SetResult([])
+    for pair in sorted(pairs, key=lambda pair: pair.source):
+        try:
+            found.pairs.append(evaluator.evaluate(pair))
+        except NedError as error:
+            if len(pairs) == 1:
+                raise
+            found.failed[pair.name] = str(error)
+        found.means = means_of(found.pairs) if len(pairs) > 1 else {}
+        _write(folder, found, panel)
+    if not found.pairs:
+        name, why = next(iter(found.failed.items()))
+        raise InputError(f"none of {len(pairs)} results could be scored; {name}: {why}")
+    return [*_summary(found), f"report: {folder / 'report.html'}"]
+
+
+def _write(folder: Path, found: SetResult, panel: Panel) -> None:
+    judges = [classifier.name for classifier in panel.classifiers]
+    header = {"ned": __version__, "results": len(found.pairs)}
+    header |= {"emotion classifiers": ", ".join(judges) or "none"}
+    header |= {"face embedding": panel.embedding.name if panel.embedding else "none"}
+    write_json(folder / "scores.json", found, METRICS, header)
+    write_csv(folder / "scores.csv", found, METRICS, header)
+    write_report(folder / "report.html", found, METRICS, header)
+
+
+def _summary(found: SetResult) -> list[str]:
+    """What a terminal shows: of one result every score, of several the means by method."""
+    if len(found.pairs) == 1 and not found.failed:
+        pair = found.pairs[0]
+        lines = [f"{pair.result} against {pair.source}, {pair.frames} frames"]
+        lines += _told(pair.scores)
+        lines += [f"  skipped {', '.join(skip.metrics)}: {skip.reason}" for skip in pair.skips]
+        return lines
+    lines = []
+    for method, scores in sorted(found.means.items()):
+        own = sum(pair.method == method for pair in found.pairs)
+        lines.append(f"{method or 'all results'}, means of {own} clips")
+        lines += _told(scores)
+    lines += [f"  not scored {name}: {why}" for name, why in found.failed.items()]
+    reasons: dict[str, set[str]] = defaultdict(set)
+    for pair in found.pairs:
+        for skip in pair.skips:
+            reasons[f"{', '.join(skip.metrics)}: {skip.reason}"].add(pair.name)
+    for reason, names in reasons.items():
+        where = "everywhere" if len(names) == len(found.pairs) else f"in {len(names)}"
+        lines.append(f"  skipped {where} {reason}")
+    return lines
+
+
+def _told(scores: Sequence[Score]) -> list[str]:
+    averaged = {score.metric for score in scores if score.judge == MEAN_OF_JUDGES}
+    lines = []
+    for score in in_order(scores, METRICS):
+        if score.metric in averaged and score.judge != MEAN_OF_JUDGES:
+            continue
+        metric = METRICS[score.metric]
+        interval = "" if score.low != score.low else f" ({score.low:.4g} to {score.high:.4g})"
+        unit = f" {metric.unit}" if metric.unit else ""
+        lines.append(f"  {score.metric:28} {score.value:9.4g}{unit}{interval}")
+    return lines
+
+
+def _make_study(folder: Path, pairs: Sequence[Pair], seed: int) -> list[str]:
+    """A blinded rating page of the results of all methods."""
+    from evaluation.study import make_study
+
+    clips: dict[str, dict[str, Path]] = defaultdict(dict)
+    targets = {}
+    for pair in pairs:
+        clips[pair.method or "results"][pair.result.stem] = pair.result
+        if pair.emotion is not None:
+            targets[pair.result.stem] = pair.emotion
+    sources = {pair.source.stem: pair.source for pair in pairs}
+    page = make_study(folder, clips, sources, seed=seed, targets=targets)
+    return [
+        f"{page}: give raters this folder, they open the page in a browser",
+        f"{folder / 'study_key.json'}: keep it to yourself; "
+        f"`ned evaluate {folder / 'study_key.json'} --answers FILE ...` scores what they send back",
+    ]
+
+
+def _score_study(options: EvaluateOptions) -> list[str]:
+    """Scores of a study from its key and the raters' files."""
+    from evaluation.study import score_study, write_study_scores
+
+    scores = score_study(options.source, list(options.answers))
+    folder = options.output or options.source.with_name(f"{options.source.stem}_scores")
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_study_scores(folder, scores)
+    return [f"report: {folder}"]
 
 
 class Evaluator:

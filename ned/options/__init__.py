@@ -14,12 +14,14 @@ from ned.options.direct import (
     is_still_name,
     parse_frame_rate,
 )
+from ned.options.evaluate import EvaluateOptions
 
 __all__ = [
     "REGIONS",
     "AssetsOptions",
     "DemoOptions",
     "DirectOptions",
+    "EvaluateOptions",
     "InfoOptions",
     "Region",
     "is_still_name",
