@@ -12,15 +12,22 @@ from typing import Any
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-def page(title: str, body: str) -> str:
-    """A complete HTML document that needs nothing but itself; `body` is HTML, `title` text."""
+def page(title: str, body: str, more_policy: str = "", brand: str = "NED") -> str:
+    """A complete HTML document that needs nothing but itself.
+
+    Args:
+        title: text. body: HTML.
+        more_policy: what else the page may load or run, as a content security policy.
+        brand: a word above the title.
+    """
     style = files("evaluation").joinpath("page.css").read_text("utf-8")
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}{more_policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{text(title)}</title>\n<style>\n{style}</style>\n</head>\n"
-        f'<body>\n<div class="brand">NED</div>\n<h1>{text(title)}</h1>\n{body}\n</body>\n</html>\n'
+        f'<body>\n<div class="brand">{text(brand)}</div>\n<h1>{text(title)}</h1>\n'
+        f"{body}\n</body>\n</html>\n"
     )
 
 

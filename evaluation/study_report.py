@@ -1,0 +1,114 @@
+"""Study report: what people said, as a page, a table or JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from evaluation.page import facts, items, numbers, page, text
+from evaluation.plots import Bar, bars, confusion
+from evaluation.study_scores import StudyScore, StudyScores
+from evaluation.tables import plain, write_rows, write_text
+from ned.core.errors import OutputError
+from ned.core.source import quoted
+
+FORMAT = "ned-study-scores-1"
+
+_COLUMNS = (
+    "question",
+    "kind",
+    "method",
+    "against",
+    "value",
+    "low",
+    "high",
+    "count",
+    "raters",
+)
+_MEANING = {
+    "mean opinion score": "Mean of all ratings from 1 (lowest) to the scale's highest step. The "
+    "95 % interval is a bootstrap over raters and clips (Owen 2007).",
+    "recognition rate": "Share of answers that name the emotion that was asked for. The 95 % "
+    "interval is a bootstrap over raters and clips (Owen 2007).",
+    "preference": "Share of votes for the method against the other. The 95 % interval is Wilson's "
+    "(1927) and takes all votes for independent; where one person votes often, it is too narrow.",
+}
+_AGREEMENT = (
+    "Krippendorff's alpha: 1 where all raters agree, 0 where they agree as chance would. "
+    "Krippendorff (2004) relies on 0.8 and more, draws tentative conclusions from 0.667."
+)
+
+
+def write_study_scores(path: Path, scores: StudyScores, header: Mapping[str, Any]) -> None:
+    """Write scores as the file's suffix says: .html, .csv or .json.
+
+    Args:
+        path: the file. scores: what people said.
+        header: what else a reader should know (versions, settings), of plain values; not in CSV.
+
+    Raises:
+        OutputError: The suffix is another, or the file cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".html":
+        write_text(path, study_report(scores, header))
+    elif suffix == ".csv":
+        rows = [[asdict(row)[column] for column in _COLUMNS] for row in scores.rows]
+        write_rows(path, _COLUMNS, rows)
+    elif suffix == ".json":
+        document = {"format": FORMAT, "header": header, **asdict(scores)}
+        write_text(path, json.dumps(plain(document), indent=1, allow_nan=False) + "\n")
+    else:
+        raise OutputError(f"{quoted(path)}: scores of a study are written as .html, .csv or .json")
+
+
+def study_report(scores: StudyScores, header: Mapping[str, Any]) -> str:
+    """The page of what people said."""
+    about = {"Study": scores.study, "Raters": f"{len(scores.raters)}: {', '.join(scores.raters)}"}
+    parts = [facts({**header, **about})]
+    if scores.notes:
+        parts.append("<h2>Before you rely on it</h2>" + items(map(text, scores.notes)))
+    for name, words in scores.questions.items():
+        rows = [row for row in scores.rows if row.question == name]
+        parts.append(f"<h2>{text(words)}</h2>")
+        if rows:
+            parts.append(f'<p class="quiet">{text(_MEANING[rows[0].kind])}</p>' + _rows(rows))
+        else:
+            parts.append('<p class="quiet">There are no answers that could be scored.</p>')
+        alpha = scores.agreement.get(name, math.nan)
+        said = "cannot be told" if math.isnan(alpha) else numbers(alpha)[0]
+        parts.append(f"<p>Agreement of raters: <b>{said}</b></p>")
+        for table in scores.recognition:
+            if table.question == name:
+                caption = f"{table.method}: asked for (rows), named by raters (columns)"
+                parts.append(confusion(caption, table.targets, table.choices, table.counts))
+    parts.append(f'<h2>Agreement</h2><p class="quiet">{text(_AGREEMENT)}</p>')
+    return page("What people said", "\n".join(parts))
+
+
+def _rows(rows: list[StudyScore]) -> str:
+    preference = rows[0].kind == "preference"
+    head = "<th>Against</th>" if preference else ""
+    body = []
+    for row in rows:
+        shown, low, high = numbers(row.value, row.low, row.high)
+        known = not math.isnan(row.low)
+        against = f"<td>{text(row.against)}</td>" if preference else ""
+        body.append(
+            f'<tr><th>{text(row.method)}</th>{against}<td class="number">{shown}</td>'
+            f'<td class="number">{f"{low} to {high}" if known else "–"}</td>'
+            f'<td class="number">{row.count}</td><td class="number">{row.raters}</td></tr>'
+        )
+    table = (
+        f'<div class="scroll"><table><thead><tr><th>Method</th>{head}<th class="number">Value</th>'
+        '<th class="number">95 % interval</th><th class="number">Answers</th>'
+        f'<th class="number">Raters</th></tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    )
+    if preference:
+        return table
+    entries = [Bar(row.method, row.value, row.low, row.high) for row in rows]
+    return f'{table}<div class="grid">{bars(rows[0].kind, entries, None)}</div>'
