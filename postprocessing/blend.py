@@ -1,0 +1,323 @@
+"""Blend: rendered faces put into crops and full frames without a seam.
+
+Images are RGB; masks say where the face was rendered. Within this module colours are float32 in
+[0, 1].
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ned.core.erosion import soft_erosion
+from ned.core.errors import InputError
+from ned.core.similarity import compose, scale_of
+from postprocessing.unalign import warp_back
+
+Image = NDArray[np.uint8]
+Method = Literal["pyramid", "copy_paste", "poisson"]
+
+_EROSION, _THRESHOLD = 33, 0.8  # pixels at a height of 256, share
+_REFERENCE_SIDE = 256  # pixels, of NED's crops
+
+
+@dataclass(frozen=True)
+class Blending:
+    """How a face is blended.
+
+    Attributes:
+        method: "pyramid" mixes every band of detail over a distance that suits it (Burt and
+            Adelson 1983), "copy_paste" cuts the face out hard, "poisson" takes the colours along
+            the mask's border from the background (Perez et al. 2003), then does as "pyramid" inside
+            of the mask and sharpens there.
+        levels: times that the pyramid is halved, at a height of 256 pixels.
+        copied_levels: of the pyramid's levels + 1 bands, how many of the coarsest are left as they
+            are in the background (its light and colour).
+    """
+
+    method: Method = "pyramid"
+    levels: int = 4
+    copied_levels: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in ("pyramid", "copy_paste", "poisson"):
+            raise InputError(
+                f"blending {self.method!r} is unknown; pyramid, copy_paste and poisson are known"
+            )
+        if not 0 <= self.levels <= 12:
+            raise InputError(f"a pyramid of {self.levels} levels was asked for; 0 to 12 are known")
+        if not 0 <= self.copied_levels <= self.levels + 1:
+            raise InputError(
+                f"{self.copied_levels} of {self.levels + 1} bands cannot be copied; "
+                f"give 0 to {self.levels + 1}"
+            )
+
+
+DEFAULT = Blending()
+
+
+def blend(
+    background: Image, face: Image, mask: NDArray[np.bool_], blending: Blending = DEFAULT
+) -> Image:
+    """A face put into a picture of the same place, as NED does it.
+
+    Args:
+        background: (H, W, 3).
+        face: (h, w, 3); resized to the background (Lanczos-4) where it has another size.
+        mask: (h, w) where the face is; resized with it (nearest).
+
+    Returns:
+        (H, W, 3).
+
+    Raises:
+        InputError: Face and mask have different sizes, or a picture is no RGB.
+    """
+    _check(background, face, mask)
+    size = (background.shape[1], background.shape[0])
+    if face.shape != background.shape:
+        face = cv2.resize(face, size, interpolation=cv2.INTER_LANCZOS4)
+        small = mask.astype(np.uint8)
+        mask = cv2.resize(small, size, interpolation=cv2.INTER_NEAREST) > 0
+    return _to_bytes(_mix(background, face, mask, blending, blending.levels))
+
+
+def paste(frame: Image, crop: Image, box: NDArray[Any]) -> Image:
+    """A frame with a blended crop put at its box, in NED's default order.
+
+    The whole crop is resized to the box, background included, so that the box looks softer than
+    the rest of the frame; `blend_into_frame` avoids that.
+
+    Args:
+        frame: (H, W, 3).
+        crop: (h, w, 3).
+        box: (4,) x1, y1, x2, y2 of the crop in the frame, whole numbers.
+    """
+    x1, y1, x2, y2 = _inside(box, frame)
+    whole = cv2.resize(
+        crop.astype(np.float32) / 255, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LANCZOS4
+    )
+    result = frame.copy()
+    result[y1:y2, x1:x2] = _to_bytes(whole)
+    return result
+
+
+def blend_at_box(
+    frame: Image,
+    face: Image,
+    mask: NDArray[np.bool_],
+    box: NDArray[Any],
+    blending: Blending = DEFAULT,
+) -> Image:
+    """A frame with an unaligned face resized to its box, and blended there (--resize_first)."""
+    x1, y1, x2, y2 = _inside(box, frame)
+    result = frame.copy()
+    result[y1:y2, x1:x2] = blend(frame[y1:y2, x1:x2], face, mask, blending)
+    return result
+
+
+def blend_into_frame(
+    frame: Image,
+    aligned: Image,
+    mask: NDArray[np.bool_],
+    box: NDArray[Any],
+    aligned_from_crop: NDArray[Any],
+    blending: Blending = DEFAULT,
+) -> Image:
+    """A frame with a rendered face, at the frame's own resolution: our default.
+
+    The face is resampled once, from its aligned place into the frame. Beyond the reach of the
+    blend every pixel is the frame's own. Outside of the mask the face takes the
+    frame's pixels, so that nothing black leaks into the seam.
+
+    Args:
+        frame: (H, W, 3).
+        aligned: (h, w, 3) rendered face in its aligned place.
+        mask: (s, s) of the crop.
+        box: (4,) x1, y1, x2, y2 of the crop in the frame, whole numbers.
+        aligned_from_crop: (2, 3).
+
+    Returns:
+        (H, W, 3).
+    """
+    _check(frame, aligned, None)
+    if not mask.any():
+        return frame.copy()
+    x1, y1, x2, y2 = _inside(box, frame)
+    height, width = mask.shape
+    zoom = (y2 - y1) / height
+    levels = blending.levels
+    if levels:  # the same bands of the face, however large it is
+        levels = max(1, levels + round(math.log2(max(zoom * height, 8.0) / _REFERENCE_SIDE)))
+    reach = 2 ** (levels + 1)
+    left, top = max(0, x1 - reach), max(0, y1 - reach)
+    right, bottom = min(frame.shape[1], x2 + reach), min(frame.shape[0], y2 + reach)
+    region = frame[top:bottom, left:right]
+    size = (right - left, bottom - top)
+
+    across, down = width / (x2 - x1), height / (y2 - y1)
+    crop_from_region = np.array(
+        [
+            [across, 0, across * (left - x1 + 0.5) - 0.5],
+            [0, down, down * (top - y1 + 0.5) - 0.5],
+        ]
+    )
+    aligned_from_region = compose(aligned_from_crop, crop_from_region)
+    shrink = float(scale_of(aligned_from_region))
+    if shrink > 1.05:
+        aligned = cv2.GaussianBlur(aligned, (0, 0), 0.5 * math.sqrt(shrink**2 - 1))
+    face = warp_back(aligned, aligned_from_region, size)
+    whole = _grow(mask, crop_from_region, size)
+    inner = mask if blending.method == "copy_paste" else _erode(mask)
+    face = np.where(whole[..., None], face, region)
+    mixed = _mix(
+        region,
+        face,
+        whole,
+        blending,
+        levels,
+        copied=max(0, blending.copied_levels + levels - blending.levels)
+        if blending.copied_levels
+        else 0,
+        inner=_grow(inner, crop_from_region, size),
+    )
+    result = frame.copy()
+    result[top:bottom, left:right] = _to_bytes(mixed)
+    return result
+
+
+def _mix(
+    background: Image,
+    face: Image,
+    mask: NDArray[np.bool_],
+    blending: Blending,
+    levels: int,
+    copied: int | None = None,
+    inner: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
+    """Blend two pictures of one size; `inner` is the eroded mask where that is known."""
+    under, over = background.astype(np.float32) / 255, face.astype(np.float32) / 255
+    if blending.method == "copy_paste":
+        return np.where(mask[..., None], over, under)
+    if not mask.any():
+        return under
+    copied = blending.copied_levels if copied is None else copied
+    inner = _erode(mask) if inner is None else inner
+    if blending.method == "pyramid":
+        return blend_pyramids(under, over, inner, levels, copied)
+    cloned = _clone(background, face, mask).astype(np.float32) / 255
+    mixed = blend_pyramids(under, cloned, inner, levels, copied)
+    return np.where(mask[..., None], sharpen(mixed), under)
+
+
+def _erode(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    size = int(_EROSION * mask.shape[0] / _REFERENCE_SIDE)
+    return soft_erosion(mask, size + (size % 2 == 0), _THRESHOLD)[1]
+
+
+def _clone(background: Image, face: Image, mask: NDArray[np.bool_]) -> Image:
+    """The face with colours that meet those of the background at the mask's border."""
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    centre = (x + width // 2, y + height // 2)
+    return cv2.seamlessClone(
+        np.ascontiguousarray(face),
+        np.ascontiguousarray(background),
+        mask.astype(np.uint8) * 255,
+        centre,
+        cv2.NORMAL_CLONE,
+    )
+
+
+def gaussian_pyramid(image: NDArray[np.float32], levels: int) -> list[NDArray[np.float32]]:
+    """The image and its `levels` halvings, the finest first."""
+    pyramid = [image]
+    for _ in range(levels):
+        pyramid.append(cv2.pyrDown(pyramid[-1]))
+    return pyramid
+
+
+def laplacian_pyramid(image: NDArray[np.float32], levels: int) -> list[NDArray[np.float32]]:
+    """`levels` bands of detail, the finest first, and what is left."""
+    pyramid = gaussian_pyramid(image, levels)
+    bands = [fine - _up(coarse, fine) for fine, coarse in itertools.pairwise(pyramid)]
+    return [*bands, pyramid[-1]]
+
+
+def blend_pyramids(
+    background: NDArray[np.float32],
+    face: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    levels: int = 4,
+    copied: int = 0,
+) -> NDArray[np.float32]:
+    """Burt and Adelson, "A multiresolution spline with application to image mosaics", 1983.
+
+    Args:
+        background: (H, W, 3).
+        face: (H, W, 3).
+        mask: (H, W) where the face's detail is taken.
+        levels: halvings.
+        copied: how many of the coarsest of the levels + 1 bands stay the background's.
+
+    Returns:
+        (H, W, 3), not clipped.
+    """
+    weights = gaussian_pyramid(mask.astype(np.float32), levels)
+    under, over = laplacian_pyramid(background, levels), laplacian_pyramid(face, levels)
+    mixed: NDArray[np.float32] | None = None
+    for level in range(levels, -1, -1):
+        weight = weights[level][..., None] * np.float32(level <= levels - copied)
+        band = under[level] + weight * (over[level] - under[level])
+        mixed = band if mixed is None else band + _up(mixed, band)
+    assert mixed is not None
+    return mixed
+
+
+def sharpen(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """2.5 times the image less 1.5 times its 3x3 Gaussian, clipped to [0, 1]."""
+    return np.clip(2.5 * image - 1.5 * cv2.GaussianBlur(image, (3, 3), 0), 0, 1)
+
+
+def _up(coarse: NDArray[np.float32], fine: NDArray[np.float32]) -> NDArray[np.float32]:
+    return cv2.pyrUp(coarse, dstsize=(fine.shape[1], fine.shape[0]))
+
+
+def _grow(
+    mask: NDArray[np.bool_], crop_from_region: NDArray[Any], size: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """A crop's mask in the region, with a smooth outline; False outside of the crop."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(mask.astype(np.float32), crop_from_region, size, flags=flags) > 0.5
+
+
+def _to_bytes(image: NDArray[np.float32]) -> Image:
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def _inside(box: NDArray[Any], frame: Image) -> tuple[int, int, int, int]:
+    x1, y1, x2, y2 = (int(value) for value in box)
+    height, width = frame.shape[:2]
+    if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
+        raise InputError(
+            f"the box {x1} {y1} {x2} {y2} does not lie in a frame of {width}x{height} pixels; "
+            "preprocess this clip anew"
+        )
+    return x1, y1, x2, y2
+
+
+def _check(background: Image, face: Image, mask: NDArray[np.bool_] | None) -> None:
+    for image, what in ((background, "background"), (face, "face")):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise InputError(
+                f"the {what} is {image.shape} {image.dtype}; (height, width, 3) uint8 is needed"
+            )
+    if mask is not None and mask.shape != face.shape[:2]:
+        raise InputError(
+            f"a face of {face.shape[1]}x{face.shape[0]} pixels has a mask of "
+            f"{mask.shape[1]}x{mask.shape[0]}; both must have one size"
+        )
