@@ -62,10 +62,10 @@ def curves(series: Series, points: int = POINTS) -> str:
         return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
 
     parts = []
-    for tick, label in zip(up, numbers(*up), strict=True):
+    for tick in up:
         parts.append(f'<path class="axis" d="M{_LEFT} {y(tick):.1f}H{_WIDTH - _RIGHT}"/>')
         parts.append(
-            f'<text x="{_LEFT - 5}" y="{y(tick) + 4:.1f}" text-anchor="end">{label}</text>'
+            f'<text x="{_LEFT - 5}" y="{y(tick) + 4:.1f}" text-anchor="end">{_label(tick)}</text>'
         )
     for tick in across:
         if start <= tick <= end:
@@ -110,10 +110,10 @@ def bars(title: str, entries: Sequence[Bar], perfect: float | None, note: str = 
         return left + (value - scale[0]) / (scale[-1] - scale[0]) * room
 
     parts = []
-    for tick, label in zip(scale, numbers(*scale), strict=True) if ends else ():
+    for tick in scale if ends else ():
         parts.append(f'<path class="axis" d="M{x(tick):.1f} 0V{height - 20}"/>')
         parts.append(
-            f'<text x="{x(tick):.1f}" y="{height - 6}" text-anchor="middle">{label}</text>'
+            f'<text x="{x(tick):.1f}" y="{height - 6}" text-anchor="middle">{_label(tick)}</text>'
         )
     for index, entry in enumerate(entries):
         middle = row * index + row / 2
@@ -187,6 +187,10 @@ def _look(index: int) -> str:
     dash = _DASHES[index // _COLOURS % len(_DASHES)] or ("5 3" if index == 1 else "")
     style = f' stroke-dasharray="{dash}"' if dash else ""
     return f'class="curve s{index % _COLOURS}"{style}'
+
+
+def _label(tick: float) -> str:
+    return f"{tick:.6g}".replace("-", "−")
 
 
 def _shortened(name: str) -> str:

@@ -212,24 +212,31 @@ def _bars(
 
 
 def _every(pairs: Sequence[PairResult], metrics: Mapping[str, Metric]) -> str:
-    keys = _keys((score for pair in pairs for score in pair.scores), metrics)
-    heads = "".join(
-        f'<th class="number">{_title(metrics[name], judge)} {_ARROWS[metrics[name].better][0]}</th>'
-        for name, judge in keys
-    )
-    rows = []
-    for pair in pairs:
-        scores = by_key(pair.scores)
-        cells = "".join(
-            f'<td class="number">{numbers(scores[key].value)[0] if key in scores else "–"}</td>'
-            for key in keys
+    """A table for each group of metrics, with a row for each result."""
+    groups: dict[str, list[Key]] = defaultdict(list)
+    for key in _keys((score for pair in pairs for score in pair.scores), metrics):
+        groups[metrics[key[0]].group].append(key)
+    known = [by_key(pair.scores) for pair in pairs]
+    parts = []
+    for group, keys in groups.items():
+        heads = "".join(
+            f'<th class="number">{_title(metrics[name], judge)} '
+            f"{_ARROWS[metrics[name].better][0]}</th>"
+            for name, judge in keys
         )
-        about = " · ".join(part for part in (pair.method, pair.target) if part)
-        rows.append(f"<tr><th>{text(pair.name)}<br><small>{text(about)}</small></th>{cells}</tr>")
-    return (
-        f'<div class="scroll wide"><table><thead><tr><th>Result</th>{heads}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+        rows = []
+        for pair, scores in zip(pairs, known, strict=True):
+            cells = "".join(
+                f'<td class="number">{numbers(scores[key].value)[0] if key in scores else "–"}</td>'
+                for key in keys
+            )
+            about = " · ".join(part for part in (pair.method, pair.target) if part)
+            rows.append(f"<tr><th>{text(pair.name)} <small>{text(about)}</small></th>{cells}</tr>")
+        parts.append(
+            f'<h3>{text(group.capitalize())}</h3><div class="scroll wide"><table><thead><tr>'
+            f"<th>Result</th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        )
+    return "".join(parts)
 
 
 def _asked(pairs: Sequence[PairResult]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import logging
@@ -10,22 +9,25 @@ import os
 import random
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from evaluation.page import page, text
+from evaluation.questions import ANSWERS_FORMAT, KEY_FORMAT, QUESTIONS, Question, study_id
+from evaluation.study_report import write_study_scores
+from evaluation.study_scores import score_study
 from evaluation.tables import write_text
 from ned.core.clip import Clip
 from ned.core.errors import InputError, OutputError
 from ned.core.partial import output_errors
 from ned.core.source import quoted
 
+__all__ = ["SOURCE", "make_study", "score_study", "write_study_scores"]
+
 log = logging.getLogger(__name__)
 
-KEY_FORMAT = "ned-study-key-1"
-ANSWERS_FORMAT = "ned-study-answers-1"
 SOURCE = "source"
 """Method under which the unedited takes are rated, as blindly as all others."""
 
@@ -37,65 +39,6 @@ _INTRODUCTION = (
     "You will see short film clips. Watch each to its end, with sound, then answer the questions "
     "below it. There are no right or wrong answers: your first impression counts."
 )
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question to raters.
-
-    Attributes:
-        name: key in files; letters, digits and underscores.
-        words: what raters read.
-        kind: "choice" of `choices`; "scale" from 1 to `steps`; "preference" of one of two clips of
-            the same take, A and B.
-        choices: of a choice. steps, lowest, highest: of a scale, and the words at its ends.
-    """
-
-    name: str
-    words: str
-    kind: Literal["choice", "scale", "preference"]
-    choices: tuple[str, ...] = ()
-    steps: int = 5
-    lowest: str = ""
-    highest: str = ""
-
-    def __post_init__(self) -> None:
-        """Raises InputError where it cannot be asked."""
-        if not (self.name.isidentifier() and self.name.isascii()):
-            raise InputError(f"a question's name is {self.name!r}; use letters, digits and _")
-        if self.kind == "choice" and (
-            len(self.choices) < 2 or len(set(self.choices)) < len(self.choices)
-        ):
-            raise InputError(f"the question {self.name!r} needs two or more different choices")
-        if self.kind == "scale" and not 2 <= self.steps <= 11:
-            raise InputError(f"the scale of {self.name!r} has {self.steps} steps; give 2 to 11")
-
-
-EMOTION = Question(
-    "emotion",
-    "Which emotion does the actor show?",
-    "choice",
-    (
-        "neutral",
-        "happy",
-        "sad",
-        "angry",
-        "surprised",
-        "fear",
-        "disgusted",
-        "contempt",
-        "none of these",
-    ),
-)
-REALISM = Question(
-    "realism", "How real does it look?", "scale", lowest="clearly fake", highest="completely real"
-)
-LIPS = Question(
-    "lips", "Do the lips fit the words?", "scale", lowest="not at all", highest="perfectly"
-)
-PREFERENCE = Question("preference", "Which of the two looks more real?", "preference")
-RATINGS = (EMOTION, REALISM, LIPS)
-QUESTIONS = (*RATINGS, PREFERENCE)
 
 
 def make_study(
@@ -180,12 +123,6 @@ def make_study(
     return folder / "study" / "index.html"
 
 
-def study_id(key: Mapping[str, Any]) -> str:
-    """The name of a study, made from its key: it changes with every word of it."""
-    content = {name: value for name, value in key.items() if name != "id"}
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
-
-
 def _check(
     named: Sequence[tuple[str, str, Path]],
     questions: Sequence[Question],
@@ -212,10 +149,7 @@ def _check(
     for target in sorted(set(targets.values())):
         choices = [question.choices for question in questions if question.kind == "choice"]
         if choices and not any(target in names for names in choices):
-            raise InputError(
-                f"the target {target!r} is not among the choices {', '.join(choices[0])}; "
-                "add it, or give the target as one of them"
-            )
+            log.warning("no choice is called %r; whether raters see it is not scored", target)
 
 
 def _duration(path: Path) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.study import ANSWERS_FORMAT, KEY_FORMAT, study_id
+from evaluation.questions import ANSWERS_FORMAT, KEY_FORMAT, study_id
 from ned.core.errors import InputError
 from ned.core.source import quoted, reason
 

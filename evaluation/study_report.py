@@ -13,8 +13,6 @@ from evaluation.page import facts, items, numbers, page, text
 from evaluation.plots import Bar, bars, confusion
 from evaluation.study_scores import StudyScore, StudyScores
 from evaluation.tables import plain, write_rows, write_text
-from ned.core.errors import OutputError
-from ned.core.source import quoted
 
 FORMAT = "ned-study-scores-1"
 
@@ -43,27 +41,24 @@ _AGREEMENT = (
 )
 
 
-def write_study_scores(path: Path, scores: StudyScores, header: Mapping[str, Any]) -> None:
-    """Write scores as the file's suffix says: .html, .csv or .json.
+def write_study_scores(
+    folder: Path, scores: StudyScores, header: Mapping[str, Any] | None = None
+) -> None:
+    """Write study.html, study.csv and study.json into a folder.
 
     Args:
-        path: the file. scores: what people said.
+        folder: an existing one. scores: what people said.
         header: what else a reader should know (versions, settings), of plain values; not in CSV.
 
     Raises:
-        OutputError: The suffix is another, or the file cannot be written.
+        OutputError: A file cannot be written.
     """
-    suffix = path.suffix.lower()
-    if suffix == ".html":
-        write_text(path, study_report(scores, header))
-    elif suffix == ".csv":
-        rows = [[asdict(row)[column] for column in _COLUMNS] for row in scores.rows]
-        write_rows(path, _COLUMNS, rows)
-    elif suffix == ".json":
-        document = {"format": FORMAT, "header": header, **asdict(scores)}
-        write_text(path, json.dumps(plain(document), indent=1, allow_nan=False) + "\n")
-    else:
-        raise OutputError(f"{quoted(path)}: scores of a study are written as .html, .csv or .json")
+    rows = [[asdict(row)[column] for column in _COLUMNS] for row in scores.rows]
+    document = {"format": FORMAT, "header": header or {}, **asdict(scores)}
+    content = json.dumps(plain(document), indent=1, allow_nan=False)
+    write_text(folder / "study.json", f"{content}\n")
+    write_rows(folder / "study.csv", _COLUMNS, rows)
+    write_text(folder / "study.html", study_report(scores, header or {}))
 
 
 def study_report(scores: StudyScores, header: Mapping[str, Any]) -> str:
@@ -80,7 +75,7 @@ def study_report(scores: StudyScores, header: Mapping[str, Any]) -> str:
         else:
             parts.append('<p class="quiet">There are no answers that could be scored.</p>')
         alpha = scores.agreement.get(name, math.nan)
-        said = "cannot be told" if math.isnan(alpha) else numbers(alpha)[0]
+        said = "cannot be told" if math.isnan(alpha) else f"{alpha:.2f}".replace("-", "−")
         parts.append(f"<p>Agreement of raters: <b>{said}</b></p>")
         for table in scores.recognition:
             if table.question == name:

@@ -22,7 +22,8 @@ from conftest import write_talking_clip
 from numpy.typing import NDArray
 
 from evaluation.agreement import krippendorff_alpha, wilson
-from evaluation.study import LIPS, PREFERENCE, QUESTIONS, RATINGS, REALISM, Question, make_study
+from evaluation.questions import LIPS, PREFERENCE, QUESTIONS, RATINGS, REALISM, Question
+from evaluation.study import make_study
 from evaluation.study_report import write_study_scores
 from evaluation.study_scores import StudyScores, score_study
 from ned.core.errors import InputError, OutputError
@@ -194,7 +195,6 @@ def test_what_cannot_be_a_study(tmp_path: Path, videos: dict[str, Any], still_im
     refused("called 'source'", {"source": videos["good"]})
     refused("nothing to compare", {"a": videos["good"]}, questions=[PREFERENCE])
     refused("no such clip", videos, targets={"x": "happy"})
-    refused("among the choices", videos, targets={TAKES[0]: "joy"})
     refused("same name", videos, questions=[REALISM, REALISM])
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no film")
@@ -205,6 +205,21 @@ def test_what_cannot_be_a_study(tmp_path: Path, videos: dict[str, Any], still_im
         Question("a", "b", "choice", ("x", "x"))
     with pytest.raises(InputError, match="letters"):
         Question("a b", "b", "preference")
+
+
+def test_an_emotion_that_is_no_choice_is_not_scored(
+    tmp_path: Path, videos: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    edited = {method: videos[method] for method in METHODS}
+    make_study(tmp_path, edited, targets={TAKES[0]: "bliss", TAKES[1]: "sad"})
+    assert "'bliss'" in caplog.text
+
+    def bored(rater: str, question: dict[str, Any], seen: Any) -> Any:
+        return "sad" if question["kind"] == "choice" else fair(rater, question, seen)
+
+    scores = score_study(tmp_path / "study_key.json", [answer(tmp_path, "a", bored)])
+    assert row(scores, "good", "emotion").value == 1
+    assert row(scores, "good", "emotion").count == 1
 
 
 def test_a_study_is_never_written_over(study: Path, videos: dict[str, Any]) -> None:
@@ -359,22 +374,21 @@ def test_files_that_are_something_else(study: Path, tmp_path: Path) -> None:
 def test_scores_as_files(study: Path, tmp_path: Path) -> None:
     files = [answer(study, name, fair) for name in ("<b>a</b>", "strict")]
     scores = score_study(study / "study_key.json", files)
-    for name in ("s.html", "s.csv", "s.json"):
-        write_study_scores(tmp_path / name, scores, {"ned": "0.1.0"})
-    page = (tmp_path / "s.html").read_text("utf-8")
+    write_study_scores(tmp_path, scores, {"ned": "0.1.0"})
+    page = (tmp_path / "study.html").read_text("utf-8")
     assert "&lt;b&gt;a&lt;/b&gt;" in page
     assert "<b>a</b>" not in page
     for question in QUESTIONS:
         assert html.escape(question.words) in page
-    with (tmp_path / "s.csv").open(newline="") as file:
+    with (tmp_path / "study.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert len(table) == len(scores.rows)
     assert float(table[0]["value"]) == scores.rows[0].value
-    document = json.loads((tmp_path / "s.json").read_text())
+    document = json.loads((tmp_path / "study.json").read_text())
     assert document["recognition"][0]["counts"]
     assert document["agreement"]["emotion"] == 1
-    with pytest.raises(OutputError, match=r"\.html, \.csv or \.json"):
-        write_study_scores(tmp_path / "s.txt", scores, {})
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_study_scores(tmp_path / "none", scores)
 
 
 # Agreement
