@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ned.core.erosion import soft_erosion
 from ned.core.errors import InputError
-from ned.core.similarity import compose, scale_of
+from ned.core.similarity import apply, compose, invert, scale_of
 from postprocessing.unalign import warp_back
 
 Image = NDArray[np.uint8]
@@ -25,6 +25,8 @@ Method = Literal["pyramid", "copy_paste", "poisson"]
 
 _EROSION, _THRESHOLD = 33, 0.8  # pixels at a height of 256, share
 _REFERENCE_SIDE = 256  # pixels, of NED's crops
+_REACH = 3  # pixels of the coarsest level by which a blend goes beyond the mask
+_CONTINUED = 9  # pixels, side of the mean that continues a face
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,8 @@ def blend_into_frame(
     """A frame with a rendered face, at the frame's own resolution: our default.
 
     The face is resampled once, from its aligned place into the frame. Beyond the reach of the
-    blend every pixel is the frame's own. Outside of the mask the face takes the
-    frame's pixels, so that nothing black leaks into the seam.
+    blend every pixel is the frame's own. Neither side of the seam sees the black around the
+    rendered face: there it is continued with its own colours, and beyond the mask with the frame's.
 
     Args:
         frame: (H, W, 3).
@@ -150,45 +152,63 @@ def blend_into_frame(
         return frame.copy()
     x1, y1, x2, y2 = _inside(box, frame)
     height, width = mask.shape
-    zoom = (y2 - y1) / height
+    frame_from_crop = np.array([[(x2 - x1) / width, 0, x1], [0, (y2 - y1) / height, y1]])
+    frame_from_crop[:, 2] += (np.diag(frame_from_crop) - 1) / 2  # centres at whole numbers
     levels = blending.levels
     if levels:  # the same bands of the face, however large it is
-        levels = max(1, levels + round(math.log2(max(zoom * height, 8.0) / _REFERENCE_SIDE)))
-    reach = 2 ** (levels + 1)
-    left, top = max(0, x1 - reach), max(0, y1 - reach)
-    right, bottom = min(frame.shape[1], x2 + reach), min(frame.shape[0], y2 + reach)
+        levels = max(1, levels + round(math.log2(max(y2 - y1, 8) / _REFERENCE_SIDE)))
+    left, top, right, bottom = _region(mask, frame_from_crop, levels, frame)
     region = frame[top:bottom, left:right]
     size = (right - left, bottom - top)
-
-    across, down = width / (x2 - x1), height / (y2 - y1)
-    crop_from_region = np.array(
-        [
-            [across, 0, across * (left - x1 + 0.5) - 0.5],
-            [0, down, down * (top - y1 + 0.5) - 0.5],
-        ]
-    )
+    frame_from_region = np.array([[1, 0, left], [0, 1, top]])
+    crop_from_region = compose(invert(frame_from_crop), frame_from_region)
     aligned_from_region = compose(aligned_from_crop, crop_from_region)
+
+    aligned = _continued(aligned, mask, aligned_from_crop)
     shrink = float(scale_of(aligned_from_region))
     if shrink > 1.05:
         aligned = cv2.GaussianBlur(aligned, (0, 0), 0.5 * math.sqrt(shrink**2 - 1))
-    face = warp_back(aligned, aligned_from_region, size)
     whole = _grow(mask, crop_from_region, size)
-    inner = mask if blending.method == "copy_paste" else _erode(mask)
-    face = np.where(whole[..., None], face, region)
-    mixed = _mix(
-        region,
-        face,
-        whole,
-        blending,
-        levels,
-        copied=max(0, blending.copied_levels + levels - blending.levels)
-        if blending.copied_levels
-        else 0,
-        inner=_grow(inner, crop_from_region, size),
-    )
+    face = np.where(whole[..., None], warp_back(aligned, aligned_from_region, size), region)
+    inner = None
+    if blending.method != "copy_paste":
+        inner = _grow(_erode(mask), crop_from_region, size)
+    copied = blending.copied_levels
+    if copied:  # counted from the coarsest band: keep the same bands of the face
+        copied = min(max(0, copied + levels - blending.levels), levels + 1)
     result = frame.copy()
+    mixed = _mix(region, face, whole, blending, levels, copied, inner)
     result[top:bottom, left:right] = _to_bytes(mixed)
     return result
+
+
+def _region(
+    mask: NDArray[np.bool_], frame_from_crop: NDArray[Any], levels: int, frame: Image
+) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of what a blend can change in the frame.
+
+    Counted in steps of the coarsest level, so that pyramids fall alike in every frame of a shot.
+    """
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    corners = apply(frame_from_crop, np.array([[x, y], [x + width, y + height]]))
+    step = 2**levels
+    low = np.floor(corners[0] / step - _REACH) * step
+    high = np.ceil(corners[1] / step + _REACH) * step
+    left, top = np.maximum(low, 0).astype(int)
+    right, bottom = np.minimum(high, frame.shape[1::-1]).astype(int)
+    return int(left), int(top), int(right), int(bottom)
+
+
+def _continued(aligned: Image, mask: NDArray[np.bool_], aligned_from_crop: NDArray[Any]) -> Image:
+    """The aligned face, its colours continued some pixels into the black around it."""
+    size = (aligned.shape[1], aligned.shape[0])
+    shown = mask.astype(np.float32)
+    shown = cv2.warpAffine(shown, aligned_from_crop, size, flags=cv2.INTER_NEAREST)[..., None]
+    total = cv2.blur(aligned * shown, (_CONTINUED, _CONTINUED))
+    share = cv2.blur(shown, (_CONTINUED, _CONTINUED))[..., None]
+    around = np.rint(total / np.maximum(share, 1e-3)).clip(0, 255)
+    keep = (shown > 0) | aligned.any(2, keepdims=True)
+    return np.where(keep, aligned, around.astype(np.uint8))
 
 
 def _mix(

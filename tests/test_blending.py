@@ -127,6 +127,26 @@ def test_pixels_out_of_reach_are_the_frames_own():
     assert (result[45:70, 70:200] == detail).all()
 
 
+def test_nothing_beyond_the_blended_region_would_have_changed(monkeypatch):
+    box = (60, 40, 440, 390)
+    frame, _, mask, transform, aligned = _scene(box)
+    result = blend_into_frame(frame, 255 - aligned, mask, np.array(box), transform)
+    monkeypatch.setattr(blending, "_REACH", 100)
+    everything = blend_into_frame(frame, 255 - aligned, mask, np.array(box), transform)
+    assert np.abs(result.astype(int) - everything).max() <= 2
+
+
+def test_black_around_the_rendered_face_is_not_seen():
+    box = (60, 40, 440, 390)
+    frame, _, mask, transform, _ = _scene(box)
+    frame = np.full_like(frame, 200)
+    shown = cv2.warpAffine(mask.astype(np.uint8), transform, (256, 256), flags=cv2.INTER_NEAREST)
+    aligned = np.uint8(200) * shown[..., None] * np.ones(3, np.uint8)
+    for method in METHODS:
+        result = blend_into_frame(frame, aligned, mask, np.array(box), transform, Blending(method))
+        assert np.abs(result.astype(int) - 200).max() <= 2, method
+
+
 def test_blended_face_arrives_where_it_belongs():
     box = (60, 40, 440, 390)
     frame, crop, mask, transform, _ = _scene(box)
