@@ -56,7 +56,8 @@ def smooth_boxes(boxes: NDArray[Any], recentre: float = 0.0) -> NDArray[np.float
     """Still and square boxes of one shot, in NED's way.
 
     Gaps are filled, every edge becomes its median over 49 frames, and the width becomes the
-    height, about the same middle.
+    height, about the same middle. (NED does so for every 500 frames apart, whatever they show;
+    `crop_boxes` for every shot, which jumps only where the picture does.)
 
     Args:
         boxes: (n, 4) as detected, NaN where nothing was.

@@ -55,8 +55,14 @@ def pupils_of_image(image: NDArray[np.uint8], landmarks: NDArray[Any]) -> NDArra
     Args:
         image: (H, W, 3) RGB crop.
         landmarks: (68, 2); truncated to whole pixels.
+
+    Returns:
+        (2, 2); NaN where the landmarks are.
     """
     import cv2
+
+    if not np.isfinite(landmarks).all():
+        return np.full((2, 2), np.nan)
 
     gray = (image / 255.0) @ np.array(_GRAY)
     darkness = np.divide(1.0, gray, out=np.zeros_like(gray), where=gray > 0)
