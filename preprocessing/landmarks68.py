@@ -1,7 +1,8 @@
 """FanLandmarks: 68 landmarks by the package `face-alignment`, as NED finds them (optional).
 
-The package is heavy, wants opencv-python beside our opencv-contrib-python, and downloads its
-networks when it is first used; the mesh needs none of that and is the default.
+The package needs torch but no torchvision. It wants opencv-python, which shares its files with our
+opencv-contrib-python (the extra keeps both at one release), and downloads its networks when it is
+first used. The mesh needs none of that and is the default.
 """
 
 from __future__ import annotations
