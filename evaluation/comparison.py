@@ -240,6 +240,13 @@ class Comparison:
         verdict = self._sitting.verdict(self._target, self._paired, self._sampled_block)
         self._take(verdict.scores, verdict.skips)
         self.labels = verdict.labels
+        for labels in verdict.shown:
+            if self._target in labels.names:
+                column = labels.names.index(self._target)
+                curves = {"source": labels.source[:, column], "result": labels.result[:, column]}
+                title = f"probability of {self._target}, {labels.judge}"
+                times = np.arange(len(labels.source)) * self._every / self.frame_rate
+                self.series.append(Series(title, "", times, curves))
 
     def _picture(self, view: View, region: FaceRegion) -> Picture:
         """The face (the whole frame without one) in both videos."""

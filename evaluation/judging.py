@@ -31,11 +31,17 @@ _AFFECT = tuple(m.name for m in emotion.METRICS if "valence" in m.name or "arous
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a sitting."""
+    """What came of a sitting.
+
+    Attributes:
+        scores, skips: of all judges. labels: of frames that show the face in both clips.
+        shown: the same of all frames that were shown, NaN where there is no face.
+    """
 
     scores: list[Score] = field(default_factory=list)
     skips: list[Skip] = field(default_factory=list)
     labels: list[Labels] = field(default_factory=list)
+    shown: list[Labels] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,7 @@ class Sitting:
             if paired:
                 _take(verdict, agreement_scores(labels, block))
                 verdict.labels.extend(_seen_in_both(each) for each in labels)
+                verdict.shown.extend(labels)
             if not any(classifier.has_affect for classifier in panel.classifiers):
                 words = "no classifier here gives valence and arousal"
                 verdict.skips.append(Skip(_AFFECT, words))

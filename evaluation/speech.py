@@ -224,7 +224,7 @@ def _curve(
 
 
 def _r(value: float) -> str:
-    return "no movement" if math.isnan(value) else f"r = {value:.2f}"
+    return "no movement, or silence" if math.isnan(value) else f"r = {value:.2f}"
 
 
 def ground_truth_scores(

@@ -119,7 +119,7 @@ def _told(scores: Sequence[Score]) -> list[str]:
         metric = METRICS[score.metric]
         interval = "" if score.low != score.low else f" ({score.low:.4g} to {score.high:.4g})"
         unit = f" {metric.unit}" if metric.unit else ""
-        lines.append(f"  {score.metric:28} {score.value:9.4g}{unit}{interval}")
+        lines.append(f"  {score.metric:28} {round(score.value, 9):9.4g}{unit}{interval}")
     return lines
 
 

@@ -7,6 +7,7 @@ finds a real face. Each fixture is made once per test process.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -126,8 +127,17 @@ def write_talking_clip(
     seconds: float = 2.0,
     size: tuple[int, int] = (480, 480),
     rate: Fraction | int = RATE,
+    delay: float = 0.0,
+    change: Callable[[NDArray[np.uint8], int], NDArray[np.uint8]] | None = None,
+    opening: float | None = None,
 ) -> None:
-    """Write the talking portrait with its tone as H.264 and AAC; `size` is (width, height)."""
+    """Write the talking portrait with its tone as H.264 and AAC.
+
+    Args:
+        size: (width, height). delay: seconds by which the tone is late.
+        change: of the (height, width, 3) uint8 RGB picture of each frame, given its number.
+        opening: of the mouth in every frame; talking if None.
+    """
     import av
 
     with av.open(str(path), "w") as container:
@@ -137,12 +147,13 @@ def write_talking_clip(
         video.width, video.height, video.pix_fmt = *size, "yuv420p"
         sound = container.add_stream("aac", rate=SOUND_RATE, layout="mono")
         for index in range(round(seconds * rate)):
-            image = talking_frame(portrait, float(index / Fraction(rate)), size)
+            image = talking_frame(portrait, float(index / Fraction(rate)), size, opening)
+            image = image if change is None else change(image, index)
             container.mux(video.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
         container.mux(video.encode())
 
         times = np.arange(round(seconds * SOUND_RATE)) / SOUND_RATE
-        tone = 0.4 * mouth_opening(times) * np.sin(2 * np.pi * 220 * times)
+        tone = 0.4 * mouth_opening(times - delay) * np.sin(2 * np.pi * 220 * times)
         for start in range(0, len(tone), 1024):
             block = tone[None, start : start + 1024].astype(np.float32)
             frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
