@@ -14,7 +14,7 @@ instead of adding zeros. Compare with values from this program, not with tables 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,7 @@ METRICS = (
     ),
 )  # fmt: skip
 
+_TOO_LITTLE = "{} shows less than 1.4 s of a face with sound, or the face in too few frames"
 PICTURE_RATE = 25.0  # per second
 _SHIFTS = 15
 _ROWS = 4  # of MFCC per picture
@@ -70,6 +71,7 @@ _LEAST_WINDOWS = 2 * _SHIFTS + 1
 _CHUNK = 8  # windows of pictures embedded at once
 _MARGIN = 0.4  # around the face's box, as SyncNet's preparation adds
 _MEDIAN = 13  # frames
+_LEAST_SEEN = 0.8  # share of frames with the face
 _OUTSIDE = 110  # grey level beyond the picture
 _SMALLEST = 1e-6
 
@@ -107,36 +109,25 @@ class LipSync:
     def __init__(self, network: SyncNet) -> None:
         self._network = network.eval()
 
-    def measure(
-        self, pictures: Iterable[NDArray[np.uint8]], samples: NDArray[np.floating]
-    ) -> Sync | None:
-        """Compare lips and sound of one clip.
+    def watch(self, times: NDArray[np.floating], points: NDArray[np.floating]) -> Watch:
+        """Begin with a clip, whose frames then pass one by one.
 
         Args:
-            pictures: (224, 224, 3) uint8 RGB faces, 25 per second (`steps`, `windows`, `crop`).
-            samples: (S,) mono sound at 16 kHz from the first picture on, full scale 1 (`aligned`).
-
-        Returns:
-            None of less than about 1.4 s of pictures or sound.
+            times: (T,) presentation times in seconds. points: (T, 478, 2) pixels of the face, NaN
+                where it is not seen.
         """
-        faces = self.embed_faces(pictures)
-        sounds = self.embed_sounds(samples)
-        count = min(len(faces) - 1, len(sounds))  # the published evaluation leaves the last out
-        if count < _LEAST_WINDOWS:
-            return None
-        return Sync(sync_distances(faces[:count], sounds[:count]))
+        return Watch(self, times, points)
 
-    def embed_faces(self, pictures: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(T - 4, 1024) of T pictures, a few at a time."""
+    def embed_faces(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """(T - 4, 1024) of T faces (224, 224, 3) uint8 RGB, 25 per second."""
         import torch
 
-        parts = [np.zeros((0, 0), np.float32)]
+        if len(pictures) < _WINDOW:
+            return np.zeros((0, 0), np.float32)
+        levels = np.stack(pictures)[..., ::-1].transpose(3, 0, 1, 2)  # BGR, (3, T, 224, 224)
         with torch.inference_mode():
-            for chunk in _chunks(pictures):
-                levels = np.stack(chunk)[..., ::-1].transpose(3, 0, 1, 2)  # BGR, (3, T, H, W)
-                given = torch.from_numpy(np.ascontiguousarray(levels)).float()[None]
-                parts.append(self._network.embed_faces(given).numpy())
-        return np.concatenate(parts[1:]) if len(parts) > 1 else parts[0]
+            given = torch.from_numpy(np.ascontiguousarray(levels)).float()[None]
+            return self._network.embed_faces(given).numpy()
 
     def embed_sounds(self, samples: NDArray[np.floating]) -> NDArray[np.float32]:
         """(P - 5, 1024) of the 0.2 s from each picture on, for sound of P pictures' length."""
@@ -152,6 +143,54 @@ class LipSync:
             given = torch.from_numpy(np.ascontiguousarray(windows))
             parts = [self._network.embed_sounds(part).numpy() for part in given.split(64)]
         return np.concatenate(parts)
+
+
+class Watch:
+    """The faces of one clip on their way through the network; make it with `LipSync.watch`."""
+
+    def __init__(
+        self, lips: LipSync, times: NDArray[np.floating], points: NDArray[np.floating]
+    ) -> None:
+        self._lips = lips
+        seen = np.isfinite(points).all((1, 2))
+        self._usable = bool(len(seen)) and float(seen.mean()) >= _LEAST_SEEN
+        self._windows = windows(points) if self._usable else np.zeros((0, 3))
+        self._shown = np.bincount(steps(times[: len(points)])) if self._usable else np.zeros(0, int)
+        self._held: list[NDArray[np.uint8]] = []
+        self._embedded: list[NDArray[np.float32]] = []
+
+    def look(self, index: int, image: NDArray[np.uint8]) -> None:
+        """See frame `index`, (H, W, 3) uint8 RGB; frames come in order."""
+        if index >= len(self._shown) or not self._shown[index]:
+            return
+        picture = crop(image, self._windows[index])
+        for _ in range(self._shown[index]):
+            self._held.append(picture)
+            if len(self._held) == _CHUNK + _WINDOW - 1:
+                self._embed()
+
+    def sync(self, samples: NDArray[np.floating]) -> Sync | None:
+        """Compare the faces with the clip's sound; call it once, after the last frame.
+
+        Args:
+            samples: (S,) mono sound at 16 kHz from the first frame on, full scale 1 (`aligned`).
+
+        Returns:
+            None if there is less than about 1.4 s of pictures or sound, or the face is seen in
+            less than 80 % of the frames.
+        """
+        if len(self._held) >= _WINDOW:
+            self._embed()
+        sounds = self._lips.embed_sounds(samples)
+        faces = np.concatenate(self._embedded) if self._embedded else np.zeros((0, 0), np.float32)
+        count = min(len(faces) - 1, len(sounds))  # the published evaluation leaves the last out
+        if count < _LEAST_WINDOWS:
+            return None
+        return Sync(sync_distances(faces[:count], sounds[:count]))
+
+    def _embed(self) -> None:
+        self._embedded.append(self._lips.embed_faces(self._held))
+        self._held = self._held[-_WINDOW + 1 :]
 
 
 def load_lip_sync() -> LipSync:
@@ -196,7 +235,7 @@ def lip_sync_scores(
     """
     names = tuple(metric.name for metric in METRICS)
     if result is None:
-        return [], [Skip(names, "SyncNet needs 1.4 s of faces with sound")]
+        return [], [Skip(names, _TOO_LITTLE.format("the result"))]
     rows = result.distances
     scores = [
         estimate(names[0], rows, _least, block),
@@ -204,7 +243,7 @@ def lip_sync_scores(
         Score(names[2], float(result.offset), count=len(rows)),
     ]
     if source is None:
-        return scores, [Skip(names[3:], "the source has no 1.4 s of faces with sound")]
+        return scores, [Skip(names[3:], _TOO_LITTLE.format("the source"))]
     scores += [
         Score(names[3], result.distance - source.distance, count=len(rows)),
         Score(names[4], result.confidence - source.confidence, count=len(rows)),
@@ -284,18 +323,6 @@ def aligned(samples: NDArray[np.floating], start: float) -> NDArray[np.floating]
     if shift < 0:
         return samples[-shift:]
     return np.concatenate([np.zeros(shift, samples.dtype), samples])
-
-
-def _chunks(pictures: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:
-    """Overlapping runs that hold every window of five once."""
-    held: list[NDArray[np.uint8]] = []
-    for picture in pictures:
-        held.append(picture)
-        if len(held) == _CHUNK + _WINDOW - 1:
-            yield held
-            held = held[_CHUNK:]
-    if len(held) >= _WINDOW:
-        yield held
 
 
 def _least(samples: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -165,11 +166,58 @@ def test_syncnet_has_the_size_of_the_published_weights() -> None:
 
 def test_windows_of_pictures_do_not_depend_on_how_they_are_cut(syncnet: LipSync) -> None:
     faces = pictures(14, 224)
-    together = syncnet.embed_faces(faces)
+    together = syncnet.embed_faces(list(faces))
     assert together.shape == (10, 1024)
-    alone = syncnet.embed_faces(iter(faces[7:12]))
+    alone = syncnet.embed_faces(list(faces[7:12]))
     np.testing.assert_allclose(alone[0], together[7], rtol=1e-4, atol=1e-5)
-    assert len(syncnet.embed_faces(faces[:4])) == 0
+    assert len(syncnet.embed_faces(list(faces[:4]))) == 0
+
+
+class Lips(LipSync):
+    """A network for which a window of faces is its five mean levels."""
+
+    def __init__(self) -> None:
+        self.chunks: list[int] = []
+
+    def embed_faces(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        self.chunks.append(len(pictures))
+        means = np.array([picture.mean() for picture in pictures], np.float32)
+        return np.lib.stride_tricks.sliding_window_view(means, 5)
+
+    def embed_sounds(self, samples: np.ndarray) -> np.ndarray:
+        means = samples[: len(samples) // 640 * 640].reshape(-1, 640).mean(1)
+        return np.lib.stride_tricks.sliding_window_view(means.astype(np.float32), 5)[:-1]
+
+
+@pytest.mark.parametrize(("rate", "lag"), [(25, 0), (50, 3), (12.5, 0)])
+def test_frames_pass_by_at_any_rate_and_meet_their_sound(rate: float, lag: int) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, 80).astype(np.uint8)
+    if rate < 25:
+        levels = np.repeat(levels[::2], 2)
+    points = np.zeros((round(80 * rate / 25), 478, 2))
+    points[:], points[:, 1] = (20, 20), (40, 40)
+    points[7] = np.nan
+    lips = Lips()
+    watch = lips.watch(np.arange(len(points)) / rate + 5, points)
+    for index in range(len(points)):
+        level = levels[int(index * 25 / rate)]
+        watch.look(index, np.full((90, 90, 3), level, np.uint8))
+    sound = aligned(np.repeat(levels, 640).astype(np.float64), -lag / 25)
+    sync = watch.sync(sound)
+    assert sync is not None
+    assert max(lips.chunks) == 12
+    assert (sync.offset, round(sync.distance, 3)) == (lag, 0) if not lag else sync.offset == lag
+    assert len(sync.distances) == min(len(levels) - 5 - (rate < 25), len(sound) // 640 - 5)
+
+
+def test_clips_that_hardly_show_the_face_are_not_measured() -> None:
+    points = np.ones((100, 478, 2))
+    points[70:] = np.nan
+    watch = Lips().watch(np.arange(100) / 25, points)
+    for index in range(100):
+        watch.look(index, np.zeros((9, 9, 3), np.uint8))
+    assert watch.sync(np.zeros(64000)) is None
+    assert Lips().watch(np.zeros(0), np.zeros((0, 478, 2))).sync(np.zeros(64000)) is None
 
 
 def test_pictures_reach_syncnet_as_bgr_levels(
@@ -184,7 +232,7 @@ def test_pictures_reach_syncnet_as_bgr_levels(
     monkeypatch.setattr(syncnet._network, "embed_faces", embed)
     red = np.zeros((5, 224, 224, 3), np.uint8)
     red[..., 0] = 200
-    syncnet.embed_faces(red)
+    syncnet.embed_faces(list(red))
     assert seen[0].shape == (1, 3, 5, 224, 224)
     assert [float(seen[0][0, k].mean()) for k in range(3)] == [0, 0, 200]
 
@@ -199,7 +247,12 @@ def test_windows_of_sound_begin_with_pictures(syncnet: LipSync) -> None:
 
 
 def test_short_clips_are_not_measured(syncnet: LipSync) -> None:
-    assert syncnet.measure(pictures(6, 224), np.zeros(640 * 6)) is None
+    points = np.zeros((6, 478, 2))
+    points[:, 1] = 100
+    watch = syncnet.watch(np.arange(6) / 25, points)
+    for index, picture in enumerate(pictures(6, 120)):
+        watch.look(index, picture)
+    assert watch.sync(np.zeros(640 * 6)) is None
     scores, skips = lip_sync_scores(None, None)
     assert scores == [] and len(skips[0].metrics) == 5 and "1.4 s" in skips[0].reason
 
