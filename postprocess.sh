@@ -1,16 +1,21 @@
 #!/usr/bin/env bash
-# Put rendered faces back into the frames: ./postprocess.sh <celeb_path> <exp_name> <checkpoints_dir>
+# Put rendered faces back into the frames:
+# ./postprocess.sh <celeb_path> <exp_name> <checkpoints_dir> [flags]
+# The flags are those of `ned postprocess --help`.
 set -euo pipefail
 
 fail() {
   printf 'postprocess.sh: error: %s\n' "$1" >&2
-  exit "$2"
+  exit 1
 }
 
-[[ $# -eq 3 ]] || fail "give three arguments: ./postprocess.sh <celeb_path> <exp_name> <checkpoints_dir>" 2
-[[ -d "$1" ]] || fail "<celeb_path> is '$1', which is not a folder; give the folder of one actor" 2
-[[ -n "$2" ]] || fail "<exp_name> is empty; give the name used with manipulator/test.py" 2
-[[ -d "$3" ]] || fail "<checkpoints_dir> is '$3', which is not a folder" 2
+[[ $# -ge 3 ]] || fail "give three arguments: ./postprocess.sh <celeb_path> <exp_name> <checkpoints_dir>"
+[[ -d "$1" ]] || fail "<celeb_path> is '$1', which is not a folder; give the folder of one actor"
+[[ -n "$2" ]] || fail "<exp_name> is empty; give the name used with manipulator/test.py"
 
-fail "actor folders are not built yet, nothing was done; to change a clip without one, \
-use: ned direct clip.mp4 --emotion happy" 1
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+for python in "${VIRTUAL_ENV:-/none}/bin/python" "${CONDA_PREFIX:-/none}/bin/python" "$here/.venv/bin/python"; do
+  [[ -x "$python" ]] && break
+  python=python3
+done
+PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" exec "$python" -m ned postprocess "$@"

@@ -16,7 +16,10 @@ from ned import __version__
 from ned.core.errors import NedError
 from ned.core.progress import SILENT, Progress, TerminalProgress
 from ned.options import AssetsOptions, DemoOptions, DirectOptions, EvaluateOptions, InfoOptions
+from ned.options.datasets import AffWildOptions, MeadOptions, ReconstructOptions
 from ned.options.exchange import ExportOptions, ImportOptions
+from ned.options.postprocess import PostprocessOptions
+from ned.options.preprocess import PreprocessOptions
 
 _OUR_PACKAGES = (
     *("ned", "preprocessing", "deca", "manipulator", "renderer", "postprocessing"),
@@ -56,6 +59,36 @@ def _evaluate(options: EvaluateOptions, progress: Progress) -> Sequence[str]:
     return evaluate(options, progress=progress)
 
 
+def _preprocess(options: PreprocessOptions, progress: Progress) -> Sequence[str]:
+    from ned.preprocess import preprocess
+
+    return preprocess(options, progress)
+
+
+def _postprocess(options: PostprocessOptions, progress: Progress) -> Sequence[str]:
+    from ned.postprocess import postprocess
+
+    return postprocess(options, progress)
+
+
+def _reconstruct(options: ReconstructOptions, progress: Progress) -> Sequence[str]:
+    from ned.datasets import reconstruct
+
+    return reconstruct(options, progress)
+
+
+def _reconstruct_mead(options: MeadOptions, progress: Progress) -> Sequence[str]:
+    from ned.datasets import reconstruct_mead
+
+    return reconstruct_mead(options, progress)
+
+
+def _detect_affwild2(options: AffWildOptions, progress: Progress) -> Sequence[str]:
+    from ned.datasets import detect_affwild2
+
+    return detect_affwild2(options, progress)
+
+
 def _export(options: ExportOptions, progress: Progress) -> Sequence[str]:
     from ned.exchange import export_codes
 
@@ -82,6 +115,11 @@ COMMANDS = (
     Command("demo", DemoOptions, _demo),
     Command("info", InfoOptions, _info),
     Command("evaluate", EvaluateOptions, _evaluate),
+    Command("preprocess", PreprocessOptions, _preprocess),
+    Command("postprocess", PostprocessOptions, _postprocess),
+    Command("reconstruct", ReconstructOptions, _reconstruct),
+    Command("reconstruct-mead", MeadOptions, _reconstruct_mead),
+    Command("detect-affwild2", AffWildOptions, _detect_affwild2),
     Command("export", ExportOptions, _export),
     Command("import", ImportOptions, _import),
     Command("assets", AssetsOptions, _assets),

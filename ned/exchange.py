@@ -141,6 +141,11 @@ def frame_state(codes: FlameCodes, row: int) -> dict[str, Any]:
     return state
 
 
+def pickled_state(codes: FlameCodes, row: int) -> bytes:
+    """`frame_state` as the bytes of a .pkl file."""
+    return pickle.dumps(frame_state(codes, row), _PROTOCOL)
+
+
 def changed_state(codes: FlameCodes, row: int) -> dict[str, NDArray[np.float32]]:
     """What NED keeps of one changed frame: the expression and the opening of the jaw."""
     pose = np.zeros((1, 6), np.float32)

@@ -337,12 +337,12 @@ sys.exit(main(["info", "clip.mp4"]))
         (["./preprocess.sh"], "give two arguments"),
         (["./preprocess.sh", ".", "testing"], "give train, test or reference"),
         (["./preprocess.sh", "missing folder", "test"], "not a folder"),
-        (["./preprocess.sh", "tests", "test"], "not built yet"),
+        (["./preprocess.sh", "tests", "test"], "has no folder 'videos'"),
         (["./postprocess.sh", ".", "x"], "give three arguments"),
-        (["./postprocess.sh", "tests", "x", "tests"], "not built yet"),
+        (["./postprocess.sh", "tests", "x", "tests"], "is not part of this version"),
     ],
 )
-def test_staged_scripts_say_what_is_not_built(words: list[str], message: str) -> None:
+def test_staged_scripts_refuse_in_one_line(words: list[str], message: str) -> None:
     result = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert result.returncode != 0 and result.stdout == ""
+    assert result.returncode == 1 and result.stdout == ""
     assert message in result.stderr and result.stderr.count("\n") == 1

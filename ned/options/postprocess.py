@@ -1,0 +1,48 @@
+"""Options of `postprocess`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from tyro.conf import Positional
+
+from ned.core.errors import InputError
+
+Method = Literal["pyramid", "copy_paste", "poisson"]
+Place = Literal["frame", "crop", "box"]
+
+
+@dataclass(frozen=True)
+class PostprocessOptions:
+    """Render an experiment's faces and put them back into the actor's full frames."""
+
+    celeb_path: Positional[Path]
+    """The actor's folder, preprocessed in test mode."""
+    exp_name: Positional[str]
+    """The experiment: a sub-folder, as named with manipulator/test.py."""
+    checkpoints_dir: Positional[Path] = Path("checkpoints")
+    """The actor's trained renderer."""
+    skip_render: bool = False
+    """Use the faces that lie in <exp_name>/faces_aligned already."""
+    method: Method = "pyramid"
+    """How faces are blended: band by band, cut out hard, or in the colours around them."""
+    levels: int = 4
+    """Halvings of the pyramid."""
+    copied_levels: int = 0
+    """How many of the coarsest bands stay as they were filmed."""
+    blend_at: Place = "frame"
+    """Where: in the frame (once resampled), or as NED did in the crop, or at the crop's box."""
+    keep_all: bool = False
+    """Also write the unaligned faces and the blended crops."""
+
+    def __post_init__(self) -> None:
+        """Check every range; raises InputError."""
+        for flag, value, kind in (
+            ("method", self.method, Method),
+            ("blend-at", self.blend_at, Place),
+        ):
+            if value not in get_args(kind):
+                known = ", ".join(get_args(kind))
+                raise InputError(f"--{flag} is {value!r}, give one of {known}")
