@@ -49,12 +49,12 @@ def facts(pairs: Mapping[str, Any]) -> str:
 
 
 def numbers(*values: float) -> list[str]:
-    """Values with three significant digits of the largest, all with as many decimals.
+    """Values with three or four significant digits of the largest, all with as many decimals.
 
     Infinite values are ∞, those that are not known a dash.
     """
     finite = [abs(value) for value in values if math.isfinite(value) and value]
-    decimals = min(max(2 - math.floor(math.log10(max(finite))), 0), 6) if finite else 0
+    decimals = min(max(2 - math.floor(math.log10(max(finite) / 2)), 0), 6) if finite else 0
     return [_number(value, decimals) for value in values]
 
 

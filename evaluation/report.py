@@ -90,9 +90,7 @@ def _build(
         notes.append(f"Curves are drawn with up to {points} points each; peaks are kept.")
     body = [section.replace("<!--strip-->", s) for section, s in zip(sections, strips, strict=True)]
     parts += [f'<p class="quiet">{text(note)}</p>' for note in notes]
-    title = f"Evaluation of {pairs[0].name}" if len(pairs) == 1 else "Evaluation"
-    if many:
-        title = f"Evaluation of {len(pairs)} results"
+    title = f"Evaluation of {pairs[0].name if len(pairs) == 1 else f'{len(pairs)} results'}"
     return page(title, "\n".join([*parts, *body, ending]))
 
 
@@ -171,10 +169,10 @@ def _means(
             group = metric.group
             rows.append(f'<tr class="group"><th colspan="{len(means) + 2}">{text(group)}</th></tr>')
         scores = [scores.get((name, judge)) for scores in means.values()]
-        best = _best([score.value if score else math.nan for score in scores], metric)
+        best, clear = _best(scores, metric)
         cells = []
         for index, score in enumerate(scores):
-            look = "number best" if index in best else "number"
+            look = f"number{' best' if index in best else ''}{' clear' if index in clear else ''}"
             inner = value_and_interval(score.value, score.low, score.high) if score else "–"
             cells.append(f'<td class="{look}">{inner}</td>')
         rows.append(
@@ -183,7 +181,7 @@ def _means(
         )
     caption = "Mean and 95 % interval over clips"
     if len(means) > 1:
-        caption += "; the best method is marked, whether or not intervals overlap"
+        caption += ". Bold: the best method; shaded: its interval overlaps no other's"
     return (
         f'<div class="scroll"><table><caption>{caption}</caption><thead><tr><th>Metric</th>{heads}'
         f"<th>Better · perfect</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
@@ -334,16 +332,23 @@ def _keys(scores: Iterable[Score], metrics: Mapping[str, Metric]) -> list[Key]:
     return list(by_key(in_order(scores, metrics)))
 
 
-def _best(values: Sequence[float], metric: Metric) -> set[int]:
-    """Which of several values are the best; none where all are equal."""
-    known = {index: value for index, value in enumerate(values) if not math.isnan(value)}
-    if metric.better == "near zero":
-        known = {index: -abs(value) for index, value in known.items()}
-    elif metric.better == "lower":
-        known = {index: -value for index, value in known.items()}
-    top = max(known.values(), default=0)
-    best = {index for index, value in known.items() if value == top}
-    return best if len(best) < len(known) else set()
+def _best(scores: Sequence[Score | None], metric: Metric) -> tuple[set[int], set[int]]:
+    """Which are the best (none where all show the same digits), and which of them clearly."""
+
+    def merit(value: float) -> float:
+        return {"higher": value, "lower": -value}.get(metric.better, -abs(value))
+
+    known = {i: s for i, s in enumerate(scores) if s is not None and not math.isnan(s.value)}
+    shown = dict(zip(known, numbers(*(score.value for score in known.values())), strict=True))
+    if len(set(shown.values())) < 2:
+        return set(), set()
+    top = max(known, key=lambda index: merit(known[index].value))
+    best = {index for index in known if shown[index] == shown[top]}
+    lower, higher = known[top].low, known[top].high
+    clear = all(
+        index == top or other.low > higher or other.high < lower for index, other in known.items()
+    )
+    return best, {top} if clear else set()
 
 
 def _title(metric: Metric, judge: str) -> str:

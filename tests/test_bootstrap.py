@@ -89,10 +89,21 @@ def test_missing_values_count_for_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("values", "block"),
-    [([], 1), ([1.0], 1), ([1.0, math.nan], 1), ([math.nan] * 5, 1), (np.arange(23.0), 12)],
+    [
+        ([], 1),
+        ([1.0], 1),
+        ([1.0, 2.0, 3.0, math.nan], 1),
+        ([math.nan] * 5, 1),
+        (np.arange(47.0), 12),
+    ],
 )
 def test_nothing_is_said_of_too_little(values: list[float], block: int) -> None:
     assert unknown(interval(values, block=block))
+
+
+def test_something_is_said_of_four() -> None:
+    assert interval([1.0, 2.0, 3.0, 4.0]) == (1, 4)
+    assert not unknown(interval(np.arange(48.0), block=12))
 
 
 def test_equal_values_have_no_width() -> None:
@@ -137,8 +148,8 @@ def test_clips_that_differ_widen_the_interval() -> None:
     assert width(interval_over_clips(different, block=5)) > 4 * width(
         interval_over_clips(alike, block=5)
     )
-    assert unknown(interval_over_clips(alike[:1]))
-    assert unknown(interval_over_clips([alike[0], [math.nan, math.nan], []]))
+    assert unknown(interval_over_clips(alike[:3]))
+    assert unknown(interval_over_clips([*alike[:3], [math.nan, math.nan], []]))
 
 
 def test_clips_of_other_lengths_weigh_the_same() -> None:
@@ -155,8 +166,11 @@ def test_raters_that_differ_widen_the_interval() -> None:
     sparse = np.where(generator.random(ratings.shape) < 0.5, ratings, math.nan)
     low, high = interval_over_raters(sparse)
     assert low < 3 < high
-    assert unknown(interval_over_raters(ratings[:1]))
-    assert not unknown(interval_over_raters(ratings[:, :1]))
+    assert unknown(interval_over_raters(ratings[:3]))
+    assert unknown(interval_over_raters(ratings[:, :0]))
+    # Of few clips it speaks of other raters only, however the clips differ.
+    apart = np.tile([1.0, 5.0], (10, 1))
+    assert interval_over_raters(apart) == (3, 3)
 
 
 def test_block_length_is_half_a_second() -> None:

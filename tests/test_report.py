@@ -206,16 +206,24 @@ def test_hostile_names_stay_words(tmp_path: Path) -> None:
 
 
 def test_methods_stand_side_by_side_and_the_best_is_marked() -> None:
-    results = several(8, ("ned", "other"))
-    html = report(results, METRICS, {})
-    page = Page(html)
-    assert "Methods side by side" in page.text
-    best = re.findall(r'<td class="number best">([^<]+)<', html)
-    means = {m: {(s.metric, s.judge): s.value for s in results.means[m]} for m in results.means}
-    assert numbers(max(m["speech.aperture_r", ""] for m in means.values()))[0] in best
-    assert numbers(min(m["temporal.jitter", ""] for m in means.values()))[0] in " ".join(best)
-    assert numbers(max(m["speech.lag", ""] for m in means.values()))[0] in " ".join(best)
-    assert "∞" not in " ".join(best)  # equal for both
+    def marked(metric: str, *scores: tuple[float, float, float]) -> list[str]:
+        names = "abc"[: len(scores)]
+        means = {n: [Score(metric, *s, 9)] for n, s in zip(names, scores, strict=True)}
+        html = report(SetResult([pair("p"), pair("q")], means=means), METRICS, {})
+        assert "Methods side by side" in html
+        table = html[html.index("Means over clips") : html.index("Methods side by side")]
+        return re.findall(r'<td class="number([ a-z]*)">', table)
+
+    apart = (0.9, 0.85, 0.95), (0.5, 0.4, 0.6), (0.7, 0.65, 0.75)
+    assert marked("speech.aperture_r", *apart) == [" best clear", "", ""]
+    assert marked("identity.rig", *apart) == ["", " best clear", ""]
+    assert marked("identity.rig", (2, 1, 3), (2.5, 1.5, 3.5)) == [" best", ""]
+    assert marked("speech.lag", (-2, -3, -1), (0.5, 0.1, 0.9)) == ["", " best clear"]
+    assert marked("speech.lag", (-0.5, math.nan, math.nan), (2, 1, 3)) == [" best", ""]
+    assert marked("identity.rig", (2.00001, 1, 3), (2, 1, 3)) == ["", ""]
+    infinite = (math.inf, math.inf, math.inf)
+    assert marked("background.psnr", infinite, infinite) == ["", ""]
+    assert marked("background.psnr", (40, 39, 41), infinite) == ["", " best clear"]
 
 
 def test_only_one_page_for_one_result_without_means() -> None:
@@ -308,11 +316,12 @@ def test_confusion_is_shaded_by_count() -> None:
     assert re.search(r'<th class="number target">b<', table)
 
 
-def test_numbers_have_three_digits() -> None:
+def test_numbers_have_three_or_four_digits() -> None:
     assert numbers(0.87654, 0.8, 0.95) == ["0.877", "0.800", "0.950"]
     assert numbers(38.123, 4.0) == ["38.1", "4.0"]
+    assert numbers(0.998, 1.0) == ["0.998", "1.000"]
     assert numbers(12345.6) == ["12346"]
     assert numbers(-0.5, 0.00001) == ["−0.500", "0.000"]
-    assert numbers(-0.00001, 1) == ["0.00", "1.00"]
+    assert numbers(-0.00001, 1) == ["0.000", "1.000"]
     assert numbers(0.0) == ["0"]
     assert numbers(math.inf, -math.inf, math.nan) == ["∞", "−∞", "–"]
