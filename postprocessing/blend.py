@@ -86,7 +86,7 @@ def blend(
         face = cv2.resize(face, size, interpolation=cv2.INTER_LANCZOS4)
         small = mask.astype(np.uint8)
         mask = cv2.resize(small, size, interpolation=cv2.INTER_NEAREST) > 0
-    return _to_bytes(_mix(background, face, mask, blending, blending.levels))
+    return _to_bytes(mix(background, face, mask, blending, blending.levels))
 
 
 def paste(frame: Image, crop: Image, box: NDArray[Any]) -> Image:
@@ -157,46 +157,55 @@ def blend_into_frame(
     levels = blending.levels
     if levels:  # the same bands of the face, however large it is
         levels = max(1, levels + round(math.log2(max(y2 - y1, 8) / _REFERENCE_SIDE)))
-    left, top, right, bottom = _region(mask, frame_from_crop, levels, frame)
-    region = frame[top:bottom, left:right]
-    size = (right - left, bottom - top)
-    frame_from_region = np.array([[1, 0, left], [0, 1, top]])
-    crop_from_region = compose(invert(frame_from_crop), frame_from_region)
-    aligned_from_region = compose(aligned_from_crop, crop_from_region)
+    tight = _around(mask, frame_from_crop, 1, 2, frame)
+    wide = _around(mask, frame_from_crop, 2**levels, _REACH, frame)
+    under, region = frame[tight], frame[wide]
+    frame_from_tight = np.array([[1, 0, tight[1].start], [0, 1, tight[0].start]])
+    crop_from_tight = compose(invert(frame_from_crop), frame_from_tight)
+    aligned_from_tight = compose(aligned_from_crop, crop_from_tight)
+    size = (under.shape[1], under.shape[0])
 
     aligned = _continued(aligned, mask, aligned_from_crop)
-    shrink = float(scale_of(aligned_from_region))
+    shrink = float(scale_of(aligned_from_tight))
     if shrink > 1.05:
         aligned = cv2.GaussianBlur(aligned, (0, 0), 0.5 * math.sqrt(shrink**2 - 1))
-    whole = _grow(mask, crop_from_region, size)
-    face = np.where(whole[..., None], warp_back(aligned, aligned_from_region, size), region)
-    inner = None
+    place = tuple(
+        slice(inner.start - outer.start, inner.stop - outer.start)
+        for inner, outer in zip(tight, wide, strict=True)
+    )
+    whole, inner = np.zeros((2, *region.shape[:2]), bool)
+    whole[place] = _grow(mask, crop_from_tight, size)
     if blending.method != "copy_paste":
-        inner = _grow(_erode(mask), crop_from_region, size)
+        inner[place] = _grow(_erode(mask), crop_from_tight, size)
+    face = region.copy()
+    np.copyto(
+        face[place],
+        warp_back(aligned, aligned_from_tight, size),
+        where=whole[place][..., None],
+    )
     copied = blending.copied_levels
     if copied:  # counted from the coarsest band: keep the same bands of the face
         copied = min(max(0, copied + levels - blending.levels), levels + 1)
     result = frame.copy()
-    mixed = _mix(region, face, whole, blending, levels, copied, inner)
-    result[top:bottom, left:right] = _to_bytes(mixed)
+    mixed = mix(region, face, whole, blending, levels, copied, inner)
+    result[wide] = _to_bytes(mixed)
     return result
 
 
-def _region(
-    mask: NDArray[np.bool_], frame_from_crop: NDArray[Any], levels: int, frame: Image
-) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of what a blend can change in the frame.
+def _around(
+    mask: NDArray[np.bool_], frame_from_crop: NDArray[Any], step: int, reach: int, frame: Image
+) -> tuple[slice, slice]:
+    """Rows and columns of a frame around a crop's mask and `reach` steps beyond it.
 
-    Counted in steps of the coarsest level, so that pyramids fall alike in every frame of a shot.
+    They begin at multiples of `step`, so that pyramids fall alike in every frame of a shot.
     """
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     corners = apply(frame_from_crop, np.array([[x, y], [x + width, y + height]]))
-    step = 2**levels
-    low = np.floor(corners[0] / step - _REACH) * step
-    high = np.ceil(corners[1] / step + _REACH) * step
-    left, top = np.maximum(low, 0).astype(int)
-    right, bottom = np.minimum(high, frame.shape[1::-1]).astype(int)
-    return int(left), int(top), int(right), int(bottom)
+    low = np.floor(corners[0] / step - reach) * step
+    high = np.ceil(corners[1] / step + reach) * step
+    left, top = (int(value) for value in np.maximum(low, 0))
+    right, bottom = (int(value) for value in np.minimum(high, frame.shape[1::-1]))
+    return slice(top, bottom), slice(left, right)
 
 
 def _continued(aligned: Image, mask: NDArray[np.bool_], aligned_from_crop: NDArray[Any]) -> Image:
@@ -211,7 +220,7 @@ def _continued(aligned: Image, mask: NDArray[np.bool_], aligned_from_crop: NDArr
     return np.where(keep, aligned, around.astype(np.uint8))
 
 
-def _mix(
+def mix(
     background: Image,
     face: Image,
     mask: NDArray[np.bool_],
@@ -220,7 +229,20 @@ def _mix(
     copied: int | None = None,
     inner: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
-    """Blend two pictures of one size; `inner` is the eroded mask where that is known."""
+    """Blend two pictures of one size; see `blend`.
+
+    Args:
+        background: (H, W, 3) uint8.
+        face: (H, W, 3) uint8.
+        mask: (H, W).
+        blending: how.
+        levels: halvings of the pyramid, in place of those of `blending`.
+        copied: in place of `blending.copied_levels` where given.
+        inner: (H, W) the eroded mask, where it is known.
+
+    Returns:
+        (H, W, 3) float32, about [0, 1], not clipped.
+    """
     under, over = background.astype(np.float32) / 255, face.astype(np.float32) / 255
     if blending.method == "copy_paste":
         return np.where(mask[..., None], over, under)
@@ -287,15 +309,17 @@ def blend_pyramids(
     Returns:
         (H, W, 3), not clipped.
     """
+    # Pyramids are linear: the bands of the difference are the differences of the bands, and the
+    # background's own bands add up to the background.
     weights = gaussian_pyramid(mask.astype(np.float32), levels)
-    under, over = laplacian_pyramid(background, levels), laplacian_pyramid(face, levels)
-    mixed: NDArray[np.float32] | None = None
+    bands = laplacian_pyramid(face - background, levels)
+    change = np.zeros_like(bands[-1])
     for level in range(levels, -1, -1):
-        weight = weights[level][..., None] * np.float32(level <= levels - copied)
-        band = under[level] + weight * (over[level] - under[level])
-        mixed = band if mixed is None else band + _up(mixed, band)
-    assert mixed is not None
-    return mixed
+        if level < levels:
+            change = _up(change, bands[level])
+        if level <= levels - copied:
+            change += weights[level][..., None] * bands[level]
+    return background + change
 
 
 def sharpen(image: NDArray[np.float32]) -> NDArray[np.float32]:

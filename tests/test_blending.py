@@ -206,6 +206,15 @@ def test_golden_blends(golden, name, how):
     golden.check("blending.npz", name, mixed)
 
 
+def test_golden_blends_before_rounding(golden):
+    arrays = golden["blending.npz"]
+    pictures = arrays["imgA_u8"], arrays["imgB_u8"], arrays["mask"]
+    for method in METHODS:
+        mixed = blending.mix(*pictures, Blending(method), levels=4)
+        sparse = np.clip(mixed, 0, 1)[::3, ::3]
+        golden.check("blending.npz", f"{method}_float_sub3", sparse)
+
+
 def test_golden_blend_of_other_sizes(golden):
     arrays = golden["blending.npz"]
     mixed = blend(arrays["imgA2_u8"], arrays["imgB_u8"], arrays["mask"])
