@@ -127,7 +127,7 @@
     }
     if (question.kind === "preference") values = ["A", "B"];
     values.forEach((value, index) => {
-      const radio = make("input", { type: "radio", name, value: String(index), required: true });
+      const radio = make("input", { type: "radio", name, value: String(index) });
       box.append(make("label", {}, radio, ` ${value}`));
     });
     if (question.kind === "scale") box.append(make("span", { class: "end" }, question.highest));
@@ -148,7 +148,7 @@
     let failed = false;
     const next = make("button", { type: "submit", disabled: true }, "Next");
     const hint = make("p", { class: "quiet" }, pair ? "Watch both clips to their ends." : "Watch the clip to its end.");
-    const form = make("form", { id: "trial" });
+    const form = make("form", { id: "trial", noValidate: true });
 
     function check() {
       const answered = questions.every((q) => form.elements[field(q)].value !== "");

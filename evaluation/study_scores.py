@@ -231,7 +231,7 @@ def _habits(key: Any, answers: Sequence[Any]) -> Iterable[str]:
     given = [answer for answer in answers if answer["values"]]
     if len(given) < len(key["trials"]):
         failed = sum(answer["failed"] for answer in answers)
-        why = f" ({failed} clips could not be played)" if failed else ""
+        why = f" (clips of {failed} could not be played)" if failed else ""
         yield f"answered {len(given)} of {len(key['trials'])} steps{why}; these count"
     for question in key["questions"]:
         name, pair = question["name"], question["kind"] == "preference"
