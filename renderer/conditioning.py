@@ -27,7 +27,7 @@ LEFT_PUPIL, RIGHT_PUPIL = 12, 13
 EYE_POINTS = 14
 _EYES = slice(36, 48)  # of 68 landmarks
 
-_DEPTH = 10  # z is moved behind the rasteriser's nearest plane
+DEPTH = 10  # z is moved behind the rasteriser's nearest plane
 _FRONT = 0.15  # pixels whose projected normal's z is below this are seen from the front
 
 
@@ -58,7 +58,7 @@ class HeadPictures:
 def draw_heads(decoder: HeadDecoder, geometry: HeadGeometry) -> HeadPictures:
     """Draw all pictures of B heads from a single rasterisation."""
     moved = geometry.projected.copy()
-    moved[..., 2] += _DEPTH
+    moved[..., 2] += DEPTH
     fragments = rasterize(moved, decoder.faces, SIDE)
     count = len(moved)
     colours = np.broadcast_to(decoder.colours, (count, *decoder.colours.shape))
@@ -194,13 +194,13 @@ def draw_eye_sketch(points: NDArray[np.floating], size: int = 256) -> NDArray[np
 def disturbed_eyes(
     points: NDArray[np.floating], noise: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Eye points with the noise that training adds: (14, 2).
+    """Eye points, fractions cut off, with the noise that training adds: (14, 2).
 
     Args:
         points: (14 or more, 2). noise: (3,) unit normal numbers: size of both eyes (2 %), then
             how far the left and the right one move apart (2 pixels).
     """
-    disturbed = _checked_eyes(points)[:EYE_POINTS].copy()
+    disturbed = np.trunc(_checked_eyes(points)[:EYE_POINTS])
     for eye, pupil, shift in (
         (LEFT_EYE, LEFT_PUPIL, 2 * noise[1]),
         (RIGHT_EYE, RIGHT_PUPIL, -2 * noise[2]),
