@@ -101,7 +101,8 @@ def bars(title: str, entries: Sequence[Bar], perfect: float | None, note: str = 
     shown = perfect is not None and math.isfinite(perfect) and bool(ends)
     if shown and perfect is not None:
         ends.append(perfect)
-    scale = _ticks(min([0.0, *ends]), max([0.0, *ends]), 4, whole=True)
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    scale = _ticks(low, high if high > low else 1.0, 4, whole=True)
     left, row, width = 150, 24, 400
     height = row * len(entries) + 22
     room = width - left - 62
@@ -115,6 +116,7 @@ def bars(title: str, entries: Sequence[Bar], perfect: float | None, note: str = 
         parts.append(
             f'<text x="{x(tick):.1f}" y="{height - 6}" text-anchor="middle">{_label(tick)}</text>'
         )
+    values = numbers(*(entry.value for entry in entries))
     for index, entry in enumerate(entries):
         middle = row * index + row / 2
         parts.append(
@@ -134,11 +136,11 @@ def bars(title: str, entries: Sequence[Bar], perfect: float | None, note: str = 
             )
         parts.append(
             f'<text class="ink" x="{width}" y="{middle + 4:g}" text-anchor="end">'
-            f"{numbers(entry.value)[0]}</text>"
+            f"{values[index]}</text>"
         )
     if shown and perfect is not None:
         parts.append(f'<path class="perfect" d="M{x(perfect):.1f} 0V{height - 20}"/>')
-    spoken = "; ".join(f"{e.name} {numbers(e.value)[0]}" for e in entries)
+    spoken = "; ".join(f"{e.name} {v}" for e, v in zip(entries, values, strict=True))
     below = f'<p class="quiet">{text(note)}</p>' if note else ""
     return (
         f'<figure class="plot"><h4>{text(title)}</h4>{below}'

@@ -27,11 +27,14 @@ _COLUMNS = (
     "count",
     "raters",
 )
+_BOOTSTRAP = (
+    "The 95 % interval is a bootstrap over raters and clips (Owen 2007); it needs four raters, and "
+    "of fewer than four clips it speaks of other raters only."
+)
 _MEANING = {
-    "mean opinion score": "Mean of all ratings from 1 (lowest) to the scale's highest step. The "
-    "95 % interval is a bootstrap over raters and clips (Owen 2007).",
-    "recognition rate": "Share of answers that name the emotion that was asked for. The 95 % "
-    "interval is a bootstrap over raters and clips (Owen 2007).",
+    "mean opinion score": "Mean of all ratings from 1 (lowest) to the scale's highest step. "
+    + _BOOTSTRAP,
+    "recognition rate": "Share of answers that name the emotion that was asked for. " + _BOOTSTRAP,
     "preference": "Share of votes for the method against the other. The 95 % interval is Wilson's "
     "(1927) and takes all votes for independent; where one person votes often, it is too narrow.",
 }
@@ -89,8 +92,9 @@ def _rows(rows: list[StudyScore]) -> str:
     preference = rows[0].kind == "preference"
     head = "<th>Against</th>" if preference else ""
     body = []
+    shown_rows = iter(numbers(*(n for row in rows for n in (row.value, row.low, row.high))))
     for row in rows:
-        shown, low, high = numbers(row.value, row.low, row.high)
+        shown, low, high = next(shown_rows), next(shown_rows), next(shown_rows)
         known = not math.isnan(row.low)
         against = f"<td>{text(row.against)}</td>" if preference else ""
         body.append(

@@ -308,6 +308,7 @@ def test_bars_are_as_long_as_their_values() -> None:
     below = bars("a", [Bar("x", -2.0), Bar("y", 1.0)], None)
     x = [float(v) for v in re.findall(r'class="bar" x="([\d.]+)"', below)]
     assert x[0] < x[1]
+    assert re.findall(r">([−\d.]+)</text>", bars("a", [Bar("x", 0.0)], None))[0] == "0"
 
 
 def test_confusion_is_shaded_by_count() -> None:

@@ -444,15 +444,18 @@ DRIVER = """
     const form = document.getElementById("trial");
     const videos = [...document.querySelectorAll("video")];
     seen.push(videos.map((video) => video.getAttribute("src")).join(" "));
-    await pause(200);
     const early = form.querySelector("button").disabled;
-    videos.forEach((video) => video.dispatchEvent(new Event("ended")));
+    for (const video of videos) {
+      const broken = video.getAttribute("src").includes("BROKEN");
+      video.dispatchEvent(new Event(broken ? "error" : "ended"));
+    }
     const between = form.querySelector("button").disabled;
     for (const set of form.querySelectorAll("fieldset")) {
       const radios = set.querySelectorAll("input");
       radios[step % radios.length].click();
     }
-    if (!early || !between || form.querySelector("button").disabled) seen.push("WRONG");
+    const failed = videos.some((video) => video.getAttribute("src").includes("BROKEN"));
+    if (!early || between === failed || form.querySelector("button").disabled) seen.push("WRONG");
     form.querySelector("button").click();
     await pause(0);
   }
@@ -465,13 +468,13 @@ DRIVER = """
 """
 
 
-def rate_in_browser(page: Path, rater: str) -> Any:
+def rate_in_browser(page: Path, rater: str, broken: str = "none") -> Any:
     browser = next(
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
     )
     if browser is None:
         pytest.skip("needs chromium to open the page in")
-    driver = DRIVER.replace("RATER", rater)
+    driver = DRIVER.replace("RATER", rater).replace("BROKEN", broken)
     driven = page.with_name("driven.html")
     driven.write_text(page.read_text("utf-8").replace("</body>", f"{driver}</body>"), "utf-8")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -511,9 +514,10 @@ def test_a_rater_in_a_browser(study: Path) -> None:
 
 
 def test_a_clip_that_cannot_be_played_is_left_out(study: Path) -> None:
-    (study / "study" / "clips" / "c0003.mp4").write_bytes(b"no film")
     file = study / "Ada.json"
-    file.write_text(rate_in_browser(study / "study" / "index.html", "Ada")["answers"])
+    session = rate_in_browser(study / "study" / "index.html", "Ada", broken="c0003")
+    assert "WRONG" not in session["seen"]
+    file.write_text(session["answers"])
     answers = {one["trial"]: one for one in json.loads(file.read_text())["answers"]}
     assert {trial for trial, one in answers.items() if one["failed"]} == {
         trial for trial in answers if "c0003" in trial
