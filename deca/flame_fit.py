@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,6 +146,21 @@ def fit_flame(
                 residual[frames[kept]] = np.sqrt((apart[kept] ** 2).mean(1))
             step(stop - start)
     return FlameFit(_codes(track, person, identity, codes, motion), residual, noise)
+
+
+def in_crops(
+    codes: FlameCodes, image_from_crop: NDArray[np.floating], size: tuple[int, int]
+) -> FlameCodes:
+    """The same codes for image crops of `size` (width, height) instead of whole frames.
+
+    Args:
+        image_from_crop: (T, 3, 3), whole numbers at pixel centres on both sides.
+    """
+    return dataclasses.replace(
+        codes,
+        transforms=codes.transforms @ image_from_crop,
+        image_size=np.tile(np.array(size, np.int32), (len(codes), 1)),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -355,9 +371,8 @@ def _prior(settings: FlameFitSettings) -> Array:
 
 
 def _moved(codes: Array, motion: Array, step: Array) -> tuple[Array, Array]:
-    """Unknowns after a Gauss-Newton step, which may not turn a head by more than half a radian."""
-    step = np.nan_to_num(step)
-    turn = np.abs(step[:, EXPRESSION : EXPRESSION + 6]).max(1)
+    """Unknowns after a Gauss-Newton step: a head turns and grows by one half at most."""
+    turn = np.abs(step[:, EXPRESSION : EXPRESSION + 7]).max(1)
     step = step * np.minimum(1, 0.5 / np.maximum(turn, 0.5))[:, None]
     return codes + step[:, :EXPRESSION], motion + step[:, EXPRESSION:]
 

@@ -99,7 +99,11 @@ def write_flame_files(folder: Path, topology: Literal["tiny", "full"] = "tiny") 
         _write_obj(files["head_template"], template, faces, texture, corners)
         template = np.round(template, 9)
         _write_companions(files, template, faces)
-    files["flame"].write_bytes(python2_pickle(flame_dictionary(template, faces)))
+    lists = np.load(files["landmarks"], allow_pickle=True).item()
+    corners = template[faces[np.asarray(lists["static_lmk_faces_idx"])]]
+    points = (corners * np.asarray(lists["static_lmk_bary_coords"])[..., None]).sum(1)
+    mouth = float(points[43:, 1].mean())  # the inner lips
+    files["flame"].write_bytes(python2_pickle(flame_dictionary(template, faces, mouth)))
     return FlameFiles(folder, **files, template=template, faces=faces)
 
 
@@ -112,10 +116,16 @@ def flame_support() -> Path:
     return folder
 
 
-def flame_dictionary(template: Array, faces: NDArray[np.int64]) -> dict[str, Any]:
-    """The entries of a FLAME pickle for any head that looks along z."""
-    unit = (template - template.mean(0)) / 0.1
-    mouth = -0.45  # height of the mouth line in these units
+def flame_dictionary(
+    template: Array, faces: NDArray[np.int64], mouth: float = -0.045
+) -> dict[str, Any]:
+    """The entries of a FLAME pickle for any head that looks along z.
+
+    Args:
+        mouth: height in metres of the line between the lips; what is below moves with the jaw.
+    """
+    centre = template.mean(0)
+    unit = (template - centre) / 0.1
     regressor = np.zeros((5, len(unit)))
     places = (
         (0, -1.4, -0.3),
@@ -127,7 +137,7 @@ def flame_dictionary(template: Array, faces: NDArray[np.int64]) -> dict[str, Any
     for joint, place in enumerate(places):
         nearest = np.argsort(((unit - place) ** 2).sum(1), kind="stable")[:16]
         regressor[joint, nearest] = 1 / 16
-    jaw = _step((mouth - unit[:, 1]) / 0.05) * _step((unit[:, 2] - 0.1) / 0.15)
+    jaw = _step(((mouth - centre[1]) / 0.1 - unit[:, 1]) / 0.02) * _step((unit[:, 2] - 0.1) / 0.15)
     neck = _step((unit[:, 1] + 1.0) / 0.2)
     eyes = [0.9 * np.exp(-(((unit - q) / 0.12) ** 2).sum(1)) for q in places[3:]]
     skin = (1 - jaw) * (1 - eyes[0]) * (1 - eyes[1])

@@ -19,13 +19,21 @@ import flame_fit as benchmark  # noqa: E402
 
 from deca.flame import Flame, load_flame  # noqa: E402
 from deca.flame_file import read_flame  # noqa: E402
-from deca.flame_fit import FlameFitSettings, fit_flame, landmarks68, load_flame_points  # noqa: E402
+from deca.flame_fit import (  # noqa: E402
+    FlameFit,
+    FlameFitSettings,
+    fit_flame,
+    in_crops,
+    landmarks68,
+    load_flame_points,
+)
 from deca.flame_points import FlamePoints, outline_rows, project, rotation_of  # noqa: E402
 from ned.core.errors import InputError, NoFaceError  # noqa: E402
 from ned.core.flame_codes import FlameCodes  # noqa: E402
 from ned.core.track import Track  # noqa: E402
 
 FRAMES = 60
+SETTINGS = FlameFitSettings(identity_frames=32)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +54,12 @@ def flame(files: FlameFiles) -> Flame:
 @pytest.fixture(scope="module")
 def take(model: FlamePoints) -> benchmark.Take:
     return benchmark.made_up_take(model, FRAMES, seed=3)
+
+
+@pytest.fixture(scope="module")
+def found(model: FlamePoints, take: benchmark.Take) -> tuple[Any, FlameFit]:
+    """What a fit finds: in the units of the take, and as codes."""
+    return benchmark.found_by(take, model, SETTINGS)
 
 
 def random_state(count: int = 4) -> tuple[Any, Any]:
@@ -114,16 +128,15 @@ def test_rotations_are_smooth_at_zero() -> None:
 
 
 def test_whole_clip_beats_frame_by_frame(
-    files: FlameFiles, model: FlamePoints, take: benchmark.Take
+    files: FlameFiles, model: FlamePoints, take: benchmark.Take, found: tuple[Any, FlameFit]
 ) -> None:
     faces = benchmark.Faces(read_flame(files.flame), model)
-    settings = FlameFitSettings()
-    found, fit = benchmark.found_by(take, model, settings)
-    whole = benchmark.score(faces, take, found)
+    state, fit = found
+    whole = benchmark.score(faces, take, state)
     alone = benchmark.score(faces, take, benchmark.fit_frames(take, model, fit.noise))
     assert whole["error"] < 0.7 * alone["error"]
     assert whole["jitter"] < 0.3 * alone["jitter"]
-    loose = benchmark.without_smoothness(settings)
+    loose = benchmark.without_smoothness(SETTINGS)
     free = benchmark.score(faces, take, benchmark.found_by(take, model, loose)[0])
     assert whole["error"] < free["error"]
     assert whole["jitter"] < 0.6 * free["jitter"]
@@ -140,9 +153,9 @@ def test_without_noise_the_take_comes_back(files: FlameFiles, model: FlamePoints
 
 
 def test_codes_put_the_model_where_the_track_is(
-    flame: Flame, model: FlamePoints, take: benchmark.Take
+    flame: Flame, model: FlamePoints, take: benchmark.Take, found: tuple[Any, FlameFit]
 ) -> None:
-    fit = fit_flame(take.track, model)
+    fit = found[1]
     codes = fit.codes
     assert codes.source == "flame-fit" and len(codes) == FRAMES and codes.present.all()
     assert (codes.image_size == (720, 720)).all()
@@ -161,9 +174,24 @@ def test_codes_put_the_model_where_the_track_is(
     np.testing.assert_allclose(extent, 223 / 1.375, rtol=0.01)
 
 
-def test_pieces_fit_together(model: FlamePoints, take: benchmark.Take) -> None:
-    whole = fit_flame(take.track, model).codes
-    pieces = fit_flame(take.track, model, FlameFitSettings(chunk=20, context=16)).codes
+def test_codes_move_to_crops(flame: Flame, found: tuple[Any, FlameFit]) -> None:
+    whole = found[1].codes[:3]
+    image_from_crop = np.tile(np.array([[1.5, 0, 100], [0, 1.4, 80], [0, 0, 1]]), (3, 1, 1))
+    cut = in_crops(whole, image_from_crop, (256, 256))
+    assert (cut.image_size == 256).all()
+    points = decode(flame, whole).landmarks2d.numpy()
+    there = image(cut, points) - 0.5
+    back = np.einsum("tij,tnj->tni", image_from_crop[:, :2, :2], there)
+    back += image_from_crop[:, None, :2, 2] + 0.5
+    np.testing.assert_allclose(back, image(whole, points), atol=1e-6)
+
+
+def test_pieces_fit_together(
+    model: FlamePoints, take: benchmark.Take, found: tuple[Any, FlameFit]
+) -> None:
+    whole = found[1].codes
+    settings = dataclasses.replace(SETTINGS, chunk=30, context=14)
+    pieces = fit_flame(take.track, model, settings).codes
     np.testing.assert_allclose(pieces.pose, whole.pose, atol=2e-4)
     np.testing.assert_allclose(pieces.expression, whole.expression, atol=0.02)
 
@@ -198,7 +226,7 @@ def test_gaps_cuts_and_profiles_break_nothing(
     flame: Flame, model: FlamePoints, take: benchmark.Take
 ) -> None:
     track = broken_track(take)
-    fit = fit_flame(track, model)
+    fit = fit_flame(track, model, SETTINGS)
     codes = fit.codes
     for name in ("shape", "expression", "pose", "camera", "transforms"):
         assert np.isfinite(getattr(codes, name)).all()

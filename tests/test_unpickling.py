@@ -254,3 +254,26 @@ def test_incomplete_and_other_files_are_refused(tmp_path: Path) -> None:
     refused(written(tmp_path, b"\x93NUMPY\x09\x00v\x00{}", "version.npy"))
     refused(tmp_path / "nothing.pkl")
     refused(tmp_path)
+
+
+def test_damaged_bytes_give_data_or_one_line(tmp_path: Path) -> None:
+    data = {"a": ARRAY, "m": scipy.sparse.csc_matrix(np.eye(3)), "c": chumpy_like(ARRAY), "l": [1]}
+    seeds = [pickle.dumps(data, protocol=protocol) for protocol in (0, 2, 4, 5)]
+    random = np.random.default_rng(2)
+    outcomes = collections.Counter()
+    for turn in range(800):
+        damaged = bytearray(seeds[turn % len(seeds)])
+        for _ in range(1 + turn % 5):
+            place = int(random.integers(len(damaged)))
+            if random.random() < 0.5:
+                damaged[place] = int(random.integers(256))
+            else:
+                del damaged[place : place + int(random.integers(1, 5))]
+        path = written(tmp_path, bytes(damaged))
+        try:
+            load_pickle(path)
+            outcomes["read"] += 1
+        except InputError as error:
+            assert "\n" not in str(error)
+            outcomes["refused"] += 1
+    assert outcomes["refused"] > 500 and outcomes["read"] > 5
