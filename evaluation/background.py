@@ -70,7 +70,7 @@ def pooled_psnr(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     """(R, N, 2) sums of squared differences (of 255) and counts of samples -> (R,) dB."""
     error = _pooled_mean(samples)
     with np.errstate(divide="ignore"):
-        return 10 * np.log10(255.0**2 / error)
+        return np.asarray(10 * np.log10(255.0**2 / error), np.float64)
 
 
 def _pooled_mean(samples: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from evaluation import background, embedding, emotion, identity, pose, realism, speech, temporal
+from evaluation import (
+    background,
+    embedding,
+    emotion,
+    frechet,
+    identity,
+    lip_sync,
+    perceptual,
+    pose,
+    realism,
+    speech,
+    temporal,
+)
 from evaluation.metric import Metric
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
-    for module in (emotion, speech, identity, embedding, pose, background, realism, temporal)
+    for module in (
+        *(emotion, speech, lip_sync, identity, embedding, pose, background),
+        *(realism, perceptual, frechet, temporal),
+    )
     for metric in module.METRICS
 }

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation import background, identity, pose, realism, speech, temporal
+from evaluation import background, identity, lip_sync, perceptual, pose, realism, speech, temporal
 from evaluation.background import Background
 from evaluation.bootstrap import block_length
 from evaluation.judging import Panel, Which
@@ -21,6 +21,7 @@ from evaluation.result import Labels, Picture, Series
 from evaluation.seen import Seen
 from evaluation.temporal import Calm
 from evaluation.view import View
+from evaluation.viewing import Features, Networks, Viewing
 from ned.core.performance import Performance
 from ned.core.progress import SILENT, Progress
 
@@ -35,6 +36,7 @@ _OF_JITTER = tuple(m for m in temporal.METRICS if "jitter" in m.name)
 _OF_CALM = tuple(m for m in temporal.METRICS if m not in _OF_JITTER)
 _OF_WHOLE_FRAMES = tuple(m for m in realism.METRICS if m.name in ("realism.psnr", "realism.ssim"))
 _OF_FACES = tuple(m for m in realism.METRICS if m not in _OF_WHOLE_FRAMES)
+_OF_NETWORKS = (*perceptual.METRICS, *lip_sync.METRICS)
 _OF_PLACE = tuple(m for m in pose.METRICS if m.name != "pose.rotation")
 
 
@@ -45,7 +47,8 @@ class Comparison:
         source, result: both clips. truth: what the result should equal, destination: the emotion
             wanted by the same actor; None without.
         target: emotion that was asked for, None where unknown.
-        panel: classifiers and embeddings. actor: which face of the source.
+        panel: classifiers and embeddings. networks: others with weights.
+        actor: which face of the source.
 
     Raises:
         InputError: the source shows fewer faces.
@@ -56,6 +59,7 @@ class Comparison:
         source: Seen,
         result: Seen,
         panel: Panel,
+        networks: Networks,
         target: str | None = None,
         truth: Seen | None = None,
         destination: Seen | None = None,
@@ -64,12 +68,13 @@ class Comparison:
     ) -> None:
         self._source, self._result = source, result
         self._truth, self._destination = truth, destination
-        self._target, self._progress = target, progress
+        self._target, self._progress, self._networks = target, progress, networks
         self.scores: list[Score] = []
         self.skips: list[Skip] = []
         self.series: list[Series] = []
         self.pictures: list[Picture] = []
         self.labels: list[Labels] = []
+        self.features: Features = {}
         self._face = source.face(actor)
         self._points = source.points(self._face)
         self._other = result.face_like(self._points, source.clip.size)
@@ -88,8 +93,10 @@ class Comparison:
         """Take every measure."""
         if self._face is None or self._other is None:
             self._skip_faces()
-        elif self._paired:
-            self._compare_faces(self._face, self._other)
+        else:
+            self.scores.append(identity.rig_distance(self._face, self._other))
+            if self._paired:
+                self._compare_faces(self._face, self._other)
         self._compare_truth()
         self._compare_pictures()
         self._judge()
@@ -103,7 +110,8 @@ class Comparison:
         words += f"{source.frames} at {rates[0]:.6g}"
         if not same_rate and source.frames != result.frames:
             paired = (*speech.METRICS, *pose.METRICS, *background.METRICS)
-            self._skip((*paired, *realism.METRICS, *temporal.METRICS), f"{words}; not comparable")
+            paired += (*realism.METRICS, *temporal.METRICS, *_OF_NETWORKS)
+            self._skip(paired, f"{words}; not comparable")
             return False
         if not same_rate:
             lag = [m for m in speech.METRICS if "lag" in m.name]
@@ -134,7 +142,6 @@ class Comparison:
         count, block = self.frames, self._block
         before, after = self._points[:count], self._moved[:count]
         both = np.isfinite(before).all((1, 2)) & np.isfinite(after).all((1, 2))
-        self.scores.append(identity.rig_distance(face, other))
         if not both.any():
             words = "no frame shows the face in both videos"
             self._skip((*pose.METRICS, *_OF_LIPS, *_OF_JITTER), words)
@@ -194,11 +201,14 @@ class Comparison:
         count, size = self.frames, self._source.clip.size
         if not self._same_size:
             sizes = [f"{s.clip.size[0]}x{s.clip.size[1]}" for s in (self._source, self._result)]
-            metrics = (*background.METRICS, *realism.METRICS, *_OF_CALM)
+            metrics = (*background.METRICS, *realism.METRICS, *_OF_CALM, *_OF_NETWORKS)
             self._skip(metrics, f"the source is {sizes[0]}, the result {sizes[1]}")
         region = FaceRegion([self._points[:count], self._moved[:count]], size)
         outside, look = Background(region), Realism()
         calm = Calm(self._face.track.shots if self._face is not None else np.zeros(count, np.int32))
+        sights = self._points[:count], self._moved[:count]
+        times = self._face.times if self._face is not None else np.arange(count) / self.frame_rate
+        viewing = Viewing(self._networks, self._source, self._result, sights, times[:count])
         every = self._every
         strip = set(np.linspace(0, count - 1, min(_STRIP, count)).round().astype(int).tolist())
         frames = zip(self._source.clip.frames(), self._result.clip.frames(), strict=False)
@@ -209,6 +219,7 @@ class Comparison:
                 if self._same_size:
                     look.add(view, sampled)
                     calm.add(view)
+                    viewing.add(view, sampled)
                     if self._face is not None:
                         outside.add(view, sampled)
                 if sampled:
@@ -219,6 +230,8 @@ class Comparison:
                 step(1)
         if not self._same_size:
             return
+        scores, skips, self.features = viewing.finish(self._sampled_block)
+        self._take(scores, skips)
         self.scores += look.scores(self._block, self._sampled_block)
         self._draw("structural similarity", "", {"SSIM": np.array(look.ssim)})
         if self._face is not None:

@@ -37,7 +37,7 @@ class Sound:
         Raises:
             InputError: the file cannot be read.
         """
-        samples, start = _samples(path)
+        samples, start = read_samples(path)
         if len(samples) == 0:
             return None
         return cls(np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)]), start)
@@ -60,8 +60,16 @@ class Sound:
         return np.log10(np.maximum(np.sqrt(mean), _FLOOR) / _FLOOR)
 
 
-def _samples(path: Path) -> tuple[NDArray[np.float32], float]:
-    """Mono samples at 16 kHz, and the time of the first one after the first video frame."""
+def read_samples(path: Path) -> tuple[NDArray[np.float32], float]:
+    """A clip's first audio stream, none without one.
+
+    Returns:
+        (N,) mono samples at 16 kHz, full scale 1; and the time of the first one in seconds after
+        the first video frame.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     parts: list[NDArray[np.float32]] = []
     first: float | None = None
     with open_source(path) as container:

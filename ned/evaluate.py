@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,28 +16,31 @@ from evaluation.comparison import Comparison
 from evaluation.emotion import MEAN_OF_JUDGES
 from evaluation.judging import Panel
 from evaluation.means import means_of
-from evaluation.metric import Score
+from evaluation.metric import Score, Skip
 from evaluation.report import write_report
 from evaluation.result import PairResult, SetResult
 from evaluation.seen import Seen
 from evaluation.sound import Sound
 from evaluation.tables import in_order, write_csv, write_json
+from evaluation.viewing import Features, Networks, set_scores
 from ned import __version__
 from ned.core.clip import Clip
 from ned.core.errors import InputError, NedError, NoFaceError
 from ned.core.partial import output_errors
 from ned.core.progress import SILENT, Progress, Step
 from ned.core.source import quoted
-from ned.options.evaluate import EvaluateOptions
+from ned.options import EvaluateOptions, is_still_name
 from ned.pairs import Pair, find_pairs
 from preprocessing.track import track_faces
+
+_WRITE_EVERY = 60.0  # seconds
 
 
 def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[str]:
     """Score results, or make or score a study of human raters; returns lines for people.
 
-    The tables and the report are written anew after every result, so that an interrupted run
-    leaves what was done.
+    Of several results the tables and the report are written on the way too, and when the run is
+    interrupted: what was done is kept.
 
     Raises:
         InputError: nothing can be compared, or (of a single result) a clip cannot be used.
@@ -56,27 +60,36 @@ def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[str]
         for pair in pairs
     ]
     folder = options.output_folder
-    with output_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    panel = Panel.find(options.judge, options.embedding)
-    evaluator = Evaluator(panel, options.actor, progress)
+    panel, networks = Panel.find(options.judge, options.embedding), Networks.find()
+    evaluator = Evaluator(panel, networks, options.actor, progress)
     found = SetResult([])
-    for pair in sorted(pairs, key=lambda pair: pair.source):
-        try:
-            found.pairs.append(evaluator.evaluate(pair))
-        except NedError as error:
-            if len(pairs) == 1:
-                raise
-            found.failed[pair.name] = str(error)
-        found.means = means_of(found.pairs) if len(pairs) > 1 else {}
-        _write(folder, found, panel)
+    written = time.monotonic()
+    try:
+        for pair in sorted(pairs, key=lambda pair: pair.source):
+            try:
+                found.pairs.append(evaluator.evaluate(pair))
+            except NedError as error:
+                if len(pairs) == 1:
+                    raise
+                found.failed[pair.name] = str(error)
+            if len(pairs) > 1 and time.monotonic() - written > _WRITE_EVERY:
+                _write(folder, found, panel, evaluator)
+                written = time.monotonic()
+    finally:
+        if found.pairs:
+            _write(folder, found, panel, evaluator)
     if not found.pairs:
         name, why = next(iter(found.failed.items()))
         raise InputError(f"none of {len(pairs)} results could be scored; {name}: {why}")
     return [*_summary(found), f"report: {folder / 'report.html'}"]
 
 
-def _write(folder: Path, found: SetResult, panel: Panel) -> None:
+def _write(folder: Path, found: SetResult, panel: Panel, evaluator: Evaluator) -> None:
+    if len(found.pairs) + len(found.failed) > 1:
+        found.means = means_of(found.pairs)
+        found.skips = evaluator.judge_sets(found.means)
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     judges = [classifier.name for classifier in panel.classifiers]
     header = {"ned": __version__, "results": len(found.pairs)}
     header |= {"emotion classifiers": ", ".join(judges) or "none"}
@@ -104,6 +117,7 @@ def _summary(found: SetResult) -> list[str]:
     for pair in found.pairs:
         for skip in pair.skips:
             reasons[f"{', '.join(skip.metrics)}: {skip.reason}"].add(pair.name)
+    lines += [f"  skipped {', '.join(s.metrics)}: {s.reason}" for s in found.skips]
     for reason, names in reasons.items():
         where = "everywhere" if len(names) == len(found.pairs) else f"in {len(names)}"
         lines.append(f"  skipped {where} {reason}")
@@ -158,12 +172,21 @@ class Evaluator:
     """Scores pairs one after the other; a source that several share is looked at once.
 
     Args:
-        panel: classifiers and embeddings. actor: which face of the source, 0 the largest.
+        panel: classifiers and embeddings. networks: others with weights.
+        actor: which face of the source, 0 the largest.
     """
 
-    def __init__(self, panel: Panel, actor: int = 0, progress: Progress = SILENT) -> None:
-        self._panel, self._actor, self._progress = panel, actor, progress
+    def __init__(
+        self,
+        panel: Panel,
+        networks: Networks | None = None,
+        actor: int = 0,
+        progress: Progress = SILENT,
+    ) -> None:
+        self._panel, self._networks = panel, networks or Networks()
+        self._actor, self._progress = actor, progress
         self._known: dict[Path, Seen] = {}
+        self._features: dict[str, list[Features]] = defaultdict(list)
 
     def evaluate(self, pair: Pair) -> PairResult:
         """Score one result.
@@ -179,6 +202,7 @@ class Evaluator:
             seen[pair.source],
             seen[pair.result],
             self._panel,
+            self._networks,
             target=pair.emotion,
             truth=seen[pair.ground_truth] if pair.ground_truth is not None else None,
             destination=seen[pair.destination] if pair.destination is not None else None,
@@ -186,6 +210,7 @@ class Evaluator:
             progress=self._progress,
         )
         comparison.run()
+        self._features[pair.method].append(comparison.features)
         return PairResult(
             name=pair.name,
             source=pair.source,
@@ -202,8 +227,20 @@ class Evaluator:
             labels=comparison.labels,
         )
 
+    def judge_sets(self, means: dict[str, list[Score]]) -> list[Skip]:
+        """Add to each method's means what can only be said of a set of results."""
+        skips: list[Skip] = []
+        for method, scores in means.items():
+            found = set_scores(self._networks, self._features[method])
+            scores.extend(found[0])
+            skips += [skip for skip in found[1] if skip not in skips]
+        return skips
+
     def _look(self, paths: Sequence[Path]) -> dict[Path, Seen]:
         """Track every clip that is not known yet, two at a time."""
+        for path in paths:
+            if is_still_name(path):
+                raise InputError(f"{quoted(path)} is a picture; give a video")
         clips = {path: Clip.open(path) for path in paths if path not in self._known}
         total = sum(clip.frame_count or 0 for clip in clips.values())
         with (
@@ -215,8 +252,6 @@ class Evaluator:
 
 
 def _see(clip: Clip, progress: Progress) -> Seen:
-    if clip.is_image:
-        raise InputError(f"{quoted(clip.path)} is a picture; give a video")
     sound = Sound.open(clip.path)
     try:
         tracks = track_faces(clip, progress=progress)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from made_up_weights import LPIPS_FILES, Means, write_lpips
 
 from evaluation import frechet, lip_sync, perceptual
 from evaluation.frechet import (
@@ -32,17 +34,6 @@ from evaluation.mfcc import mfcc
 from evaluation.perceptual import load_perceptual, perceptual_scores
 from ned.core.errors import AssetError
 
-torch = pytest.importorskip("torch", reason="needs torch; pip install 'ned[neural]'")
-
-LPIPS_FILES = ("lpips_alex.pth", "alexnet-owt-7be5be79.pth")
-ALEXNET_KEYS = {
-    0: (64, 3, 11),
-    3: (192, 64, 5),
-    6: (384, 192, 3),
-    8: (256, 384, 3),
-    10: (256, 256, 3),
-}
-
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -53,16 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def lpips_files(folder: Path) -> Path:
     """Random weights under the keys and shapes of the published files."""
-    generator = torch.Generator().manual_seed(0)
-    linear, backbone = {}, {"classifier.6.bias": torch.zeros(1000)}
-    for index, (key, (outputs, inputs, side)) in enumerate(ALEXNET_KEYS.items()):
-        spread = math.sqrt(2 / (inputs * side * side))
-        kernel = torch.randn(outputs, inputs, side, side, generator=generator) * spread
-        backbone[f"features.{key}.weight"] = kernel
-        backbone[f"features.{key}.bias"] = torch.zeros(outputs)
-        linear[f"lin{index}.model.1.weight"] = torch.rand(1, outputs, 1, 1, generator=generator)
-    for name, state in zip(LPIPS_FILES, (linear, backbone), strict=True):
-        torch.save(state, folder / name)
+    write_lpips(folder)
     return folder
 
 
@@ -397,16 +379,6 @@ def test_features_that_do_not_compare() -> None:
     assert (
         scores == [] and skips[0].metrics == ("realism.fvd",) and "3 stretches" in skips[0].reason
     )
-
-
-class Means(torch.nn.Module):
-    """Mean and largest level of every channel, with the call of the published Inception."""
-
-    def forward(self, pictures: torch.Tensor, return_features: bool = False) -> torch.Tensor:
-        values = pictures.float().flatten(2)
-        if not return_features:
-            return values
-        return torch.cat([values.mean(2), values.amax(2)], 1)
 
 
 class ClipMeans(torch.nn.Module):
