@@ -281,7 +281,7 @@ class FlameFitReconstructor(_FlameReconstructor):
 
     def fit(self, reel: Reel, progress: Progress = SILENT) -> FlameCodes:
         """Codes of the kept frames and their crops; gaps repeat the frame before."""
-        from deca.flame_fit import fit_flame, load_flame_points
+        from deca.flame_fit import fit_flame, in_crops, load_flame_points
 
         files = self.files
         model = load_flame_points(
@@ -292,9 +292,7 @@ class FlameFitReconstructor(_FlameReconstructor):
         frame_from_crop = similarity.homogeneous(similarity.invert(reel.crop_from_frame[rows]))
         frame_from_crop[:, :2, 2] -= 0.5  # the fit counts pixel centres as whole numbers
         return dataclasses.replace(
-            codes[rows],
-            transforms=codes.transforms[rows] @ frame_from_crop,
-            image_size=np.full((len(rows), 2), CROP_PIXELS),
+            in_crops(codes[rows], frame_from_crop, (CROP_PIXELS, CROP_PIXELS)),
             present=reel.track.present[: reel.kept],
             frames=reel.first + np.arange(reel.kept),
         )

@@ -175,9 +175,13 @@ def remove_stale(actor: Actor, reels: Sequence[Reel], hashes: Sequence[Mapping[s
                 "move the folder away to have it made anew"
             )
     for record in gone:
+        video = Path(record.path.name.removesuffix(".json"))
+        if "codes" in record.made:
+            actor.codes_file(video).unlink(missing_ok=True)
+        if "boxes" in record.made:
+            actor.boxes_file(video).unlink(missing_ok=True)
         _remove(actor, record, set(record.made) & set(KINDS))
-        stem = record.path.name.removesuffix(".json")
-        record.path.with_name(f"{stem}.track.safetensors").unlink(missing_ok=True)
+        actor.state_file(video, "track.safetensors").unlink(missing_ok=True)
         record.path.unlink()
     for reel, wanted in zip(reels, hashes, strict=True):
         record = reel.record
