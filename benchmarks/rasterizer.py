@@ -5,7 +5,8 @@
 Draws an egg-shaped head of as many triangles as FLAME has (9,976) from several sides. The baseline
 is tests/slow_rasterizer.py: the same arithmetic in numpy, every triangle at every pixel. Quoted
 are medians; "interpolating" spreads eleven numbers per vertex (all that the conditioning images of
-a frame need) over images that are drawn already.
+a frame need) over images that are drawn already; "conditioning of the rig" draws NMFC, shape, eye
+sketch and mask of the default face at 256 x 256, from units to bytes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import footage
 import table
 
 LIMIT = 150  # images per second of 224 x 224 on two cores
+RIG_LIMIT = 100  # frames per second, all pictures, on two cores
 _ATTRIBUTES = 11
 
 
@@ -75,14 +77,55 @@ def measure(runs: int, size: int, images: int) -> dict[str, Any]:
         turns_wanted = runs if count > 1 else 10 * runs
         rate = count / _seconds(job, turns_wanted)
         rows.append({"job": name, "rate": rate, "ratio": rate * slow})
+    draw = conditioning(images)
+    draw()
+    rig_rate = images / _seconds(draw, runs)
     return {
         "machine": table.machine(),
+        "rig_rate": rig_rate,
         "size": size,
         "triangles": len(faces),
         "coverage": float(fragments.coverage.mean()),
         "slow_rate": 1 / slow,
         "rows": rows,
     }
+
+
+def conditioning(count: int) -> Callable[[], Any]:
+    """A call that draws `count` frames of the default face, which turns and talks."""
+    import numpy as np
+
+    from deca.rig import load_rig
+    from ned.core.performance import Performance
+    from ned.core.track import Track
+    from renderer.rig_conditioning import RigConditioner
+
+    rig = load_rig()
+    turns = np.linspace(-0.6, 0.6, count)
+    cosine, sine, zero, one = np.cos(turns), np.sin(turns), 0 * turns, 1 + 0 * turns
+    rotation = np.array([[cosine, zero, sine], [zero, one, zero], [-sine, zero, cosine]])
+    units = np.zeros((count, len(rig)), np.float32)
+    units[:, rig.index["jaw_open"]] = 0.5 + 0.5 * np.sin(np.arange(count))
+    track = Track.empty(count, (256, 256))
+    track.confidence[:] = 1
+    performance = Performance(
+        face_model="rig",
+        unit_names=rig.names,
+        identity=rig.mesh.neutral,
+        units=units,
+        rotation=rotation.transpose(2, 0, 1).astype(np.float32),
+        scale=np.full(count, 90, np.float32),
+        translation=np.full((count, 2), 115, np.float32),
+        gaze=np.zeros((count, 2, 2), np.float32),
+        track=track,
+    )
+    points = performance.image_from_head(rig.mesh.neutral + rig.displacement(units))
+    irises = np.repeat(points[:, [159, 386]], 5, axis=1)
+    for frame, landmarks in enumerate(np.concatenate([points, irises], axis=1)):
+        track.set_landmarks(frame, landmarks)
+    crops = np.tile(np.eye(2, 3), (count, 1, 1))
+    conditioner = RigConditioner(performance, rig)
+    return lambda: conditioner.draw(0, count, crops, units[::-1])
 
 
 def report(data: dict[str, Any]) -> str:
@@ -94,14 +137,17 @@ def report(data: dict[str, Any]) -> str:
         rows.append(
             [
                 *(row["job"], row["rate"], None if interpolating else row["ratio"]),
-                table.verdict(row["rate"], LIMIT) if drawing else "-",
+                f"{table.verdict(row['rate'], LIMIT)} (>= {LIMIT})" if drawing else "-",
             ]
         )
+    rig_rate = data["rig_rate"]
+    met = table.verdict(rig_rate, RIG_LIMIT)
+    rows.append(["conditioning of the rig, frames/s", rig_rate, None, f"{met} (>= {RIG_LIMIT})"])
     return "\n".join(
         [
             f"### Rasterizer ({data['machine']}; {data['triangles']:,} triangles, "
             f"{data['size']} x {data['size']}, {data['coverage']:.0%} covered)\n",
-            table.markdown(["job", "images/s", "ratio to the slow twin", f">= {LIMIT}"], rows),
+            table.markdown(["job", "images/s", "ratio to the slow twin", "met"], rows),
         ]
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numba import njit
@@ -39,6 +39,14 @@ class Fragments:
     def coverage(self) -> NDArray[np.bool_]:
         """(B, S, S) True where a triangle is seen."""
         return self.face >= 0
+
+
+class Rasterizer(Protocol):
+    """`rasterize`, or what does the same elsewhere."""
+
+    def __call__(
+        self, vertices: NDArray[np.floating], faces: NDArray[np.integer], size: int, /
+    ) -> Fragments: ...
 
 
 def rasterize(
@@ -112,16 +120,16 @@ def interpolate(
     return result
 
 
-def rasterize_cuda(vertices: Any, faces: Any, size: int) -> tuple[Any, Any, Any]:
-    """The same on a GPU through PyTorch3D, for torch tensors: face, barycentric, depth.
-
-    Args:
-        vertices: (B, V, 3) float32 tensor as for `rasterize`. faces: (F, 3) integer tensor.
+def rasterize_cuda(
+    vertices: NDArray[np.floating], faces: NDArray[np.integer], size: int, device: str = "cuda"
+) -> Fragments:
+    """The same as `rasterize`, through PyTorch3D on a GPU.
 
     Raises:
         AssetError: PyTorch3D is not installed.
     """
     try:
+        import torch
         from pytorch3d.renderer.mesh.rasterize_meshes import (  # type: ignore[import-not-found]
             rasterize_meshes,
         )
@@ -130,16 +138,21 @@ def rasterize_cuda(vertices: Any, faces: Any, size: int) -> tuple[Any, Any, Any]
         raise AssetError(
             f"PyTorch3D cannot be imported ({error}); install it, or draw without it"
         ) from error
-    count = len(vertices)
-    turned = vertices.clone()
+    turned = torch.tensor(np.asarray(vertices, np.float32), device=device)
     turned[..., :2] *= -1  # there x points left and y up
-    meshes = Meshes(turned.float(), faces.long()[None].expand(count, -1, -1))
-    face, depth, barycentric, _ = rasterize_meshes(
+    triangles = torch.tensor(np.asarray(faces, np.int64), device=device)
+    meshes = Meshes(turned, triangles.expand(len(turned), -1, -1))
+    found = rasterize_meshes(
         meshes, image_size=size, blur_radius=0.0, faces_per_pixel=1, perspective_correct=False
     )
-    face = face[..., 0]
-    offset = len(faces) * vertices.new_tensor(range(count)).long().view(-1, 1, 1)
-    return face.where(face < 0, face - offset), barycentric[..., 0, :], depth[..., 0]
+    face, depth, barycentric = (part[:, :, :, 0].cpu().numpy() for part in found[:3])
+    # there the triangles of all meshes are counted through
+    first = len(faces) * np.arange(len(face)).reshape(-1, 1, 1)
+    return Fragments(
+        np.where(face < 0, EMPTY, face - first).astype(np.int32),
+        np.ascontiguousarray(barycentric, np.float32),
+        np.ascontiguousarray(depth, np.float32),
+    )
 
 
 def in_parallel(work: Callable[[int], Any], count: int, threads: int | None = None) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deca.crop import SIDE, Rounding, image_from_crop, image_points_from_ndc
 from deca.lighting import harmonic_shading, lamp_shading
-from deca.rasterizer import Fragments, interpolate, rasterize
+from deca.rasterizer import Fragments, Rasterizer, interpolate, rasterize
 from deca.sampling import sample_grid
 from ned.core.errors import InputError
 
@@ -26,6 +26,7 @@ LEFT_EYE, RIGHT_EYE = slice(0, 6), slice(6, 12)  # lid points of an eye file, as
 LEFT_PUPIL, RIGHT_PUPIL = 12, 13
 EYE_POINTS = 14
 _EYES = slice(36, 48)  # of 68 landmarks
+_BATCH = 8  # heads in memory at once
 
 DEPTH = 10  # z is moved behind the rasteriser's nearest plane
 _FRONT = 0.15  # pixels whose projected normal's z is below this are seen from the front
@@ -55,11 +56,13 @@ class HeadPictures:
     normals: NDArray[np.float32]
 
 
-def draw_heads(decoder: HeadDecoder, geometry: HeadGeometry) -> HeadPictures:
+def draw_heads(
+    decoder: HeadDecoder, geometry: HeadGeometry, rasterizer: Rasterizer = rasterize
+) -> HeadPictures:
     """Draw all pictures of B heads from a single rasterisation."""
     moved = geometry.projected.copy()
     moved[..., 2] += DEPTH
-    fragments = rasterize(moved, decoder.faces, SIDE)
+    fragments = rasterizer(moved, decoder.faces, SIDE)
     count = len(moved)
     colours = np.broadcast_to(decoder.colours, (count, *decoder.colours.shape))
     facing = geometry.projected_normals[..., 2:]
@@ -113,46 +116,61 @@ class FaceConditioning:
 
 def condition_heads(
     decoder: HeadDecoder, codes: FlameCodes, rounding: Rounding
-) -> tuple[list[FaceConditioning], HeadGeometry]:
-    """NMFC and shape pictures of some frames, where their images' faces are.
+) -> tuple[list[FaceConditioning], NDArray[np.float64]]:
+    """NMFC and shape pictures of some frames where their images' faces are, and their lids.
 
     Shapes have wrinkles if the codes and the decoder know them.
 
     Args:
-        codes: of source or edited frames; at most a second of film at a time.
+        codes: of source or edited frames.
         rounding: "down" for source frames, "nearest" for edited ones, as published.
+
+    Returns:
+        A pair of pictures per frame, and (T, 12, 2) lid points of both eyes in image pixels.
     """
-    geometry = decoder.decode(codes)
-    pictures = draw_heads(decoder, geometry)
+    drawn: list[FaceConditioning] = []
+    lids = np.zeros((len(codes), 12, 2))
+    for start in range(0, len(codes), _BATCH):
+        part = codes[start : start + _BATCH]
+        geometry = decoder.decode(part)
+        drawn += _put_back(draw_heads(decoder, geometry), part, rounding)
+        for k, outline in enumerate(geometry.landmarks2d):
+            lids[start + k] = image_points_from_ndc(outline[_EYES], part.transforms[k])
+    return drawn, lids
+
+
+def _put_back(
+    pictures: HeadPictures, codes: FlameCodes, rounding: Rounding
+) -> list[FaceConditioning]:
+    """Pictures of the crops in the coordinates of the images."""
     greys = pictures.shape if pictures.detailed is None else pictures.detailed
     drawn = []
     for nmfc, grey, transform, size in zip(
         pictures.nmfc, greys, codes.transforms, codes.image_size, strict=True
     ):
-        target = (int(size[0]), int(size[1]))
-        shape = image_from_crop(grey[..., None], transform, target, rounding)
+        both = np.concatenate([nmfc, grey[..., None]], axis=2)
+        image = image_from_crop(both, transform, (int(size[0]), int(size[1])), rounding)
         drawn.append(
             FaceConditioning(
-                nmfc=image_from_crop(nmfc, transform, target, rounding),
-                shape=np.repeat(shape, 3, axis=2),
+                nmfc=np.ascontiguousarray(image[..., :3]),
+                shape=np.repeat(image[..., 3:], 3, axis=2),
             )
         )
-    return drawn, geometry
+    return drawn
 
 
 def edited_eye_landmarks(
-    geometry: HeadGeometry, codes: FlameCodes, source: NDArray[np.floating]
+    lids: NDArray[np.floating], source: NDArray[np.floating]
 ) -> NDArray[np.int32]:
-    """Eye points of edited heads: (B, 14, 2) pixels of the images.
+    """Eye points of edited heads: (T, 14, 2) whole pixels of the images.
 
-    Lids come from the mesh; a pupil moves with the mean of its eye's lid points.
+    A pupil moves with the mean of its eye's lid points.
 
     Args:
-        source: (B, 14 or more, 2) eye points of the source frames.
+        lids: (T, 12, 2) of the edited heads. source: (T, 14 or more, 2) of the source frames.
     """
-    points = np.zeros((len(codes), EYE_POINTS, 2))
-    for own, outline, transform in zip(points, geometry.landmarks2d, codes.transforms, strict=True):
-        own[:12] = image_points_from_ndc(outline[_EYES], transform)
+    points = np.zeros((len(lids), EYE_POINTS, 2))
+    points[:, :12] = lids
     for eye, pupil in ((LEFT_EYE, LEFT_PUPIL), (RIGHT_EYE, RIGHT_PUPIL)):
         points[:, pupil] = source[:, pupil] + points[:, eye].mean(1) - source[:, eye].mean(1)
     return points.astype(np.int32)

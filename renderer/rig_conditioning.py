@@ -31,6 +31,7 @@ _LEVEL = 168  # mesh point between the eyes
 _FOREHEAD = 0.12  # of the height above the eyes, by which the face goes on above the mesh
 _FRONT = -0.5  # skin whose normal's z is above this is seen; below a lip it looks away a little
 _SLOPE = 0.5  # how far back it goes per height
+_BATCH = 16  # images in memory at once
 _FLIP = np.array([1, -1, -1], np.float32)
 
 
@@ -71,7 +72,7 @@ class RigConditioner:
         crop_from_image: NDArray[np.floating],
         units: NDArray[np.floating] | None = None,
     ) -> RigPictures:
-        """Draw frames [start, stop), at most a few seconds of film at a time.
+        """Draw frames [start, stop).
 
         Args:
             crop_from_image: (n, 2, 3) similarities from upright image pixels (centres at .5, as in
@@ -91,25 +92,36 @@ class RigConditioner:
         seen = np.flatnonzero(self.performance.track.present[start:stop])
         if not len(seen):
             return pictures
-        crops = np.asarray(crop_from_image, np.float64)[seen]
+        crops = np.asarray(crop_from_image, np.float64)
         points, pupils = self._points(start, stop, units)
-        points, pupils = points[seen], pupils[seen]
-        surface, faces, inside_from = _complete(
-            points, self.performance.rotation[start + seen], self.performance.scale[start + seen]
-        )
+        for first in range(0, len(seen), _BATCH):
+            rows = seen[first : first + _BATCH]
+            pose = self.performance.rotation[start + rows], self.performance.scale[start + rows]
+            self._skin(_complete(points[rows], *pose), crops[rows], rows, pictures)
+            eyes_of_rows = _eyes(points[rows], pupils[rows], crops[rows])
+            for row, eyes in zip(rows, eyes_of_rows, strict=True):
+                pictures.sketch[row] = draw_eye_sketch(eyes, size)
+        return pictures
+
+    def _skin(
+        self,
+        surface: NDArray[np.float32],
+        crops: NDArray[np.float64],
+        rows: NDArray[np.int64],
+        pictures: RigPictures,
+    ) -> None:
+        """Draw completed faces (n, P, 3) into the rows' NMFC, shape and mask."""
+        faces, inside_from = _topology()[:2]
         normals = vertex_normals(surface * _FLIP, faces)  # y up, z to the camera
-        fragments = rasterize(_device(surface, crops, size), faces, size)
+        fragments = rasterize(_device(surface, crops, self.size), faces, self.size)
         colours = _colours()
 
         def paint(k: int) -> None:
-            targets = (a[seen[k]] for a in (pictures.nmfc, pictures.shape, pictures.mask))
+            targets = (a[rows[k]] for a in (pictures.nmfc, pictures.shape, pictures.mask))
             weights = fragments.barycentric[k]
             _paint(fragments.face[k], weights, faces, normals[k], colours, inside_from, *targets)
 
-        in_parallel(paint, len(seen))
-        for k, eyes in zip(seen, _eyes(points, pupils, crops), strict=True):
-            pictures.sketch[k] = draw_eye_sketch(eyes, size)
-        return pictures
+        in_parallel(paint, len(rows))
 
     def eye_landmarks(
         self,
@@ -193,16 +205,15 @@ def _facing(triangles: NDArray[np.integer], shape: NDArray[np.floating]) -> NDAr
 
 def _complete(
     points: NDArray[np.float32], rotation: NDArray[np.float32], scale: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.int32], int]:
-    """Image points (n, 468, 3) with forehead and insides: points, triangles, first inside one."""
-    faces, inside_from, brow, rims = _topology()
-    camera = points * _FLIP
-    head = _grown(camera @ rotation, brow)
+) -> NDArray[np.float32]:
+    """Image points (n, 468, 3) with forehead and the inside of eyes and mouth: (n, P, 3)."""
+    _, _, brow, rims = _topology()
+    head = _grown((points * _FLIP) @ rotation, brow)
     grown = head @ rotation.transpose(0, 2, 1)
     behind = grown[:, rims]
     behind[..., 2] -= _BEHIND * scale[:, None]
     whole = np.concatenate([grown, behind], axis=1) * _FLIP
-    return whole.astype(np.float32), faces, inside_from
+    return whole.astype(np.float32)
 
 
 @lru_cache(maxsize=1)

@@ -224,3 +224,15 @@ def test_pictures_fit_the_pixels_of_a_real_face(
     assert (red[skin] > 10).mean() > 0.95
     eyes = pictures.sketch[0, ..., 0] > 0
     assert small[eyes].mean() < 0.7 * small[skin].mean()
+
+
+def test_long_takes_are_the_same_as_short_ones(rig: Rig) -> None:
+    jaw = 0.5 + 0.5 * np.sin(np.arange(40))
+    performance = acted(units_from(rig, 40, {"jaw_open": jaw}), absent=(3, 20))
+    conditioner = _conditioner(rig, performance, 64)
+    crops = np.tile(CROP / 4, (40, 1, 1))
+    whole = conditioner.draw(0, 40, crops)
+    for k in (0, 19, 39):
+        alone = conditioner.draw(k, k + 1, crops[k : k + 1])
+        np.testing.assert_array_equal(whole.nmfc[k], alone.nmfc[0])
+        np.testing.assert_array_equal(whole.sketch[k], alone.sketch[0])

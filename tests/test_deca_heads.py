@@ -145,7 +145,7 @@ def test_golden_conditioning_of_edited_codes(golden: Golden, tiny: HeadDecoder) 
     edited = source.with_manipulated(
         np.concatenate([data["exp_jaw"][:, None], data["exp_exp"]], axis=1)
     )
-    drawn, geometry = condition_heads(tiny, edited, "nearest")
+    drawn, lids = condition_heads(tiny, edited, "nearest")
     for kind in ("nmfc", "shape"):
         pictures = np.stack([getattr(one, kind) for one in drawn])[..., ::-1]
         golden.check(INPUTS, f"{kind}s_bgr", pictures)
@@ -154,7 +154,7 @@ def test_golden_conditioning_of_edited_codes(golden: Golden, tiny: HeadDecoder) 
             for picture, transform in zip(pictures, data["align_transforms"], strict=True)
         ]
         golden.check(INPUTS, f"{kind}s_aligned_bgr", np.stack(aligned))
-    eyes = edited_eye_landmarks(geometry, edited, data["src_eye_landmarks"])
+    eyes = edited_eye_landmarks(lids, data["src_eye_landmarks"])
     golden.check(INPUTS, "eye_landmarks", eyes)
     moved = [
         aligned_eye_landmarks(e, t) for e, t in zip(eyes, data["align_transforms"], strict=True)
@@ -182,11 +182,16 @@ def _still(count: int = 2, **others: Any) -> FlameCodes:
 
 def test_heads_without_detail_are_drawn_smooth(made_up: HeadDecoder) -> None:
     codes = _still()
-    drawn, geometry = condition_heads(made_up, codes, "down")
+    drawn, lids = condition_heads(made_up, codes, "down")
+    geometry = made_up.decode(codes)
     assert geometry.displacement is None and geometry.detail_normals is None
     assert drawn[0].nmfc.shape == drawn[0].shape.shape == (400, 448, 3)
     pictures = draw_heads(made_up, geometry)
     assert pictures.detailed is None and pictures.grid is not None
+    # drawn at 224 pixels, put into images twice as large, where the lids are too
+    skin = drawn[0].nmfc.any(-1)
+    assert skin.sum() == pytest.approx(4 * pictures.front[0].sum(), rel=0.06)
+    assert skin[tuple(np.rint(lids[0]).astype(int).T[::-1])].all()
     # a mouth that opens moves the skin's colours down, at the brow hardly anything
     pose = codes.pose.copy()
     pose[1, 3] = 0.3
@@ -234,3 +239,14 @@ def test_files_that_do_not_belong_together_are_one_line(
     pictures = draw_heads(bare, bare.decode(_still(1)))
     with pytest.raises(InputError, match=r"head_template\.obj"):
         draw_textured(pictures, np.ones((1, 8, 8, 3), np.float32), np.ones((1, 9, 3), np.float32))
+
+
+def test_batches_of_heads_are_the_heads_alone(made_up: HeadDecoder) -> None:
+    codes = _still(19, expression=np.random.default_rng(2).normal(size=(19, 50)))
+    together, lids = condition_heads(made_up, codes, "down")
+    assert len(together) == len(lids) == 19
+    for k in (0, 8, 18):
+        alone, own = condition_heads(made_up, codes[k : k + 1], "down")
+        np.testing.assert_array_equal(together[k].nmfc, alone[0].nmfc)
+        np.testing.assert_allclose(lids[k], own[0], atol=1e-4)
+    assert condition_heads(made_up, codes[:0], "down")[0] == []

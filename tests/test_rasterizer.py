@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import types
+
 import numpy as np
 import pytest
 from golden import Golden
@@ -121,10 +124,46 @@ def test_a_missing_gpu_backend_is_named() -> None:
     try:
         import pytorch3d  # type: ignore[import-not-found]  # noqa: F401
     except ImportError:
+        vertices, faces = _soup(0)
         with pytest.raises(AssetError, match="PyTorch3D"):
-            rasterize_cuda(np.zeros((1, 3, 3)), np.zeros((1, 3)), 8)
+            rasterize_cuda(vertices[None], faces, 8)
     else:
         pytest.skip("PyTorch3D is installed")
+
+
+def test_the_gpu_backend_turns_axes_and_counts_triangles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch3D itself is not here: its place is taken by the slow twin, in its conventions."""
+    torch = pytest.importorskip("torch")
+
+    def rasterize_meshes(meshes, image_size, blur_radius, faces_per_pixel, perspective_correct):  # type: ignore[no-untyped-def]
+        vertices, faces = meshes
+        assert (blur_radius, faces_per_pixel, perspective_correct) == (0, 1, False)
+        found = []
+        for k, (own, triangles) in enumerate(zip(vertices.numpy(), faces.numpy(), strict=True)):
+            # rows run from y = 1 down and columns from x = 1 to the right
+            face, weights, depth = rasterize_slowly(
+                own * np.array([-1, -1, 1], np.float32), triangles, image_size
+            )
+            packed = np.where(face < 0, -1, face + k * len(triangles))
+            found.append((packed[..., None], depth[..., None], weights[..., None, :]))
+        return (*(torch.tensor(np.stack(part)) for part in zip(*found, strict=True)), None)
+
+    rasterizing = types.ModuleType("pytorch3d.renderer.mesh.rasterize_meshes")
+    rasterizing.rasterize_meshes = rasterize_meshes  # type: ignore[attr-defined]
+    structures = types.ModuleType("pytorch3d.structures")
+    structures.Meshes = lambda vertices, faces: (vertices, faces)  # type: ignore[attr-defined]
+    for module in (rasterizing, structures):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    for name in ("pytorch3d", "pytorch3d.renderer", "pytorch3d.renderer.mesh"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    vertices = np.stack([_soup(0)[0], _soup(1)[0]])
+    faces = _soup(0)[1]
+    wanted = rasterize(vertices, faces, 24)
+    found = rasterize_cuda(vertices, faces, 24, "cpu")
+    assert (found.face == wanted.face).mean() > 0.998
+    same = found.face == wanted.face
+    np.testing.assert_allclose(found.barycentric[same], wanted.barycentric[same], atol=1e-4)
+    np.testing.assert_allclose(found.depth[same], wanted.depth[same], atol=1e-4)
 
 
 def test_the_benchmark_head_has_as_many_triangles_as_flame() -> None:

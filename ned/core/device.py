@@ -45,5 +45,8 @@ def is_short_fast(device: torch.device) -> bool:
     torch = require_torch("running networks")
     if device.type == "cuda":
         return bool(torch.cuda.get_device_capability(device)[0] >= 8)
-    mkldnn = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return bool(torch.backends.mkldnn.is_available() and mkldnn is not None and mkldnn())
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    # emulated on other CPUs, and then slower
+    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in tests)
