@@ -28,7 +28,7 @@ from ned.core.progress import SILENT, Progress
 _SAMPLES = 100  # frames of a clip whose colours are compared, and that classifiers see
 _STRIP = 8  # moments in the picture strip
 _STRIP_SIDE = 256  # pixels
-_SAME_RATE = 1e-3
+_SAME_RATE = 5e-3  # 23.976 and 24 are one rate here, 24 and 25 are two
 
 _AGAINST_TRUTH = tuple(m for m in speech.METRICS if m.name.endswith(("_lmd", "_lvd")))
 _OF_LIPS = tuple(m for m in speech.METRICS if m not in _AGAINST_TRUTH and "lag" not in m.name)
@@ -49,6 +49,8 @@ class Comparison:
         target: emotion that was asked for, None where unknown.
         panel: classifiers and embeddings. networks: others with weights.
         actor: which face of the source.
+        compared: (T,) True in the frames whose faces (lips, jaw, pose, jitter) count; None:
+            all do. Pictures and what classifiers see are not affected.
 
     Raises:
         InputError: the source shows fewer faces.
@@ -65,6 +67,7 @@ class Comparison:
         destination: Seen | None = None,
         actor: int = 0,
         progress: Progress = SILENT,
+        compared: NDArray[np.bool_] | None = None,
     ) -> None:
         self._source, self._result = source, result
         self._truth, self._destination = truth, destination
@@ -79,6 +82,7 @@ class Comparison:
         self._points = source.points(self._face)
         self._other = result.face_like(self._points, source.clip.size)
         self._moved = result.points(self._other)
+        self._compared = compared
         self.frames = min(source.frames, result.frames)
         self.frame_rate = float(source.clip.frame_rate)
         self._same_size = source.clip.size == result.clip.size
@@ -142,6 +146,8 @@ class Comparison:
         count, block = self.frames, self._block
         before, after = self._points[:count], self._moved[:count]
         both = np.isfinite(before).all((1, 2)) & np.isfinite(after).all((1, 2))
+        if self._compared is not None:
+            both &= self._compared[:count]
         if not both.any():
             words = "no frame shows the face in both videos"
             self._skip((*pose.METRICS, *_OF_LIPS, *_OF_JITTER), words)
@@ -170,6 +176,8 @@ class Comparison:
 
     def _compare_truth(self) -> None:
         """Distances to the ground truth, where there is one."""
+        if not self._paired:
+            return
         if self._truth is None:
             self._skip(_AGAINST_TRUTH, "no ground truth was given")
             return

@@ -247,11 +247,12 @@ class Evaluator:
             self._progress.stage("tracking", total or None) as step,
             ThreadPoolExecutor(2) as pool,
         ):
-            found = pool.map(lambda clip: _see(clip, _Together(step)), clips.values())
+            found = pool.map(lambda clip: see(clip, _Together(step)), clips.values())
             return self._known | dict(zip(clips, found, strict=True))
 
 
-def _see(clip: Clip, progress: Progress) -> Seen:
+def see(clip: Clip, progress: Progress = SILENT) -> Seen:
+    """Track a clip and fit the rig to every face in it; a clip without a face has none."""
     sound = Sound.open(clip.path)
     try:
         tracks = track_faces(clip, progress=progress)
