@@ -147,8 +147,8 @@ def test_bad_folders_are_one_line(rendered: Actor, tmp_path: Path) -> None:
     rendered.frame_file("masks", 2).unlink()
     with pytest.raises(InputError, match="masks' has nothing for frame 2"):
         postprocess(PostprocessOptions(rendered.folder, "same", skip_render=True))
-    rendered.boxes_file(rendered.videos[1]).unlink()
-    with pytest.raises(InputError, match=r"b\.txt' holds no crop boxes"):
+    rendered.boxes_file(rendered.videos[0]).unlink()
+    with pytest.raises(InputError, match=r"a\.txt' holds no crop boxes"):
         postprocess(PostprocessOptions(rendered.folder, "same", skip_render=True))
     assert not rendered.experiment("same").folder_of("full_frames").exists()
 
