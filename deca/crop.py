@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from deca.sampling import warp
@@ -76,7 +77,7 @@ def crop_image(
 
 def to_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
     """An image in [0, 1] as bytes, as DECA's pictures are made: clipped, fractions cut off."""
-    return np.clip(np.asarray(image) * 255.0, 0, 255).astype(np.uint8)
+    return _bytes(np.ascontiguousarray(image), 255.0, False)
 
 
 def image_from_crop(
@@ -97,10 +98,8 @@ def image_from_crop(
         (height, width, C) uint8, black outside the crop.
     """
     picture = crop if crop.dtype == np.uint8 else to_bytes(crop)
-    values = warp(picture / 255.0, crop_from_image, size) * 255.0
-    if rounding == "nearest":
-        values = np.rint(values)
-    return np.clip(values, 0, 255).astype(np.uint8)
+    # divided and multiplied again as published: 255 · (v / 255), cut off, may be v - 1
+    return _bytes(warp(picture / 255.0, crop_from_image, size), 255.0, rounding == "nearest")
 
 
 def image_points_from_ndc(
@@ -121,3 +120,16 @@ def _inverse(matrix: NDArray[np.floating]) -> NDArray[np.float64]:
     if whole.shape != (3, 3) or not np.isfinite(whole).all() or abs(np.linalg.det(whole)) < 1e-12:
         raise InputError(f"the crop's transform {whole.tolist()} is no invertible 3 x 3 map")
     return np.linalg.inv(whole)
+
+
+@njit(cache=True, nogil=True)
+def _bytes(values: NDArray[Any], scale: float, nearest: bool) -> NDArray[np.uint8]:
+    """Scaled values as bytes, clipped, rounded or cut off."""
+    result = np.empty(values.shape, np.uint8)
+    flat, target = values.reshape(-1), result.reshape(-1)
+    for i in range(len(flat)):
+        value = flat[i] * values.dtype.type(scale)
+        if nearest:
+            value = np.rint(value)
+        target[i] = np.uint8(min(max(value, 0), 255))
+    return result

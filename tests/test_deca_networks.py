@@ -341,3 +341,9 @@ def test_albedo_is_mean_plus_basis_at_every_other_texel(tmp_path: Path) -> None:
         load_albedo(path)
     with pytest.raises(AssetError, match="FLAME_albedo_from_BFM"):
         load_albedo(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_bytes_are_clipped_and_cut_off(kind: type) -> None:
+    values = np.array([[-0.5, 0, 0.001, 0.5, 1, 1.7]], kind)
+    assert to_bytes(values).tolist() == [[0, 0, 0, 127, 255, 255]]
