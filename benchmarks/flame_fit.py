@@ -33,9 +33,11 @@ import numpy as np
 import table
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
+from scipy.spatial.transform import Rotation
 
 from deca import flame_fit as fitting
 from deca.flame_file import FlameFile, read_flame
+from deca.flame_observation import OUTLINE
 from deca.flame_points import EXPRESSION, MOTION, SHAPE, FlamePoints, outline_rows, project
 from ned.core.track import Track
 
@@ -101,10 +103,10 @@ def made_up_take(
     marks = np.concatenate([flat, depth[..., None]], axis=2).mean(1, keepdims=True)
     marks = np.repeat(marks, 478, axis=1)
     marks[:, model.points, :2], marks[:, model.points, 2] = flat, depth
-    places = np.linspace(0, line.shape[1] - 1, len(fitting._OUTLINE))
+    places = np.linspace(0, line.shape[1] - 1, len(OUTLINE))
     low = np.minimum(places.astype(int), line.shape[1] - 2)
     share = (places - low)[:, None]
-    marks[:, list(fitting._OUTLINE), :2] = line[:, low] * (1 - share) + line[:, low + 1] * share
+    marks[:, list(OUTLINE), :2] = line[:, low] * (1 - share) + line[:, low + 1] * share
     marks = marks + noise * random.normal(size=marks.shape)
     wrong = random.random(marks.shape[:2]) < outliers
     angle, far = random.uniform(0, 2 * np.pi, wrong.sum()), random.uniform(5, 20, wrong.sum())
@@ -120,7 +122,7 @@ def made_up_take(
 
 def _depth(person: FlamePoints, codes: Array, motion: Array) -> Array:
     """(T, N) MediaPipe's z: pixels, smaller is nearer; of the still face, which is near enough."""
-    head = fitting.Rotation.from_rotvec(motion[:, 3:6]).as_matrix()
+    head = Rotation.from_rotvec(motion[:, 3:6]).as_matrix()
     still = person.seen.mean[0] - person.seen.mean[0].mean(0)
     return -np.exp(motion[:, 6])[:, None] * (still @ head.transpose(0, 2, 1))[..., 2]
 
@@ -130,7 +132,7 @@ def fit_frames(take: Take, model: FlamePoints, noise: float, rounds: int = 8) ->
     settings = fitting.FlameFitSettings()
     heights = fitting.face_heights(take.track)
     frames = np.arange(len(take.track))
-    prior = np.concatenate([np.ones(SHAPE), fitting._prior(settings)])
+    prior = np.concatenate([np.ones(SHAPE), fitting.prior_precision(settings)])
     parts = []
     for start in range(0, len(frames), 32):
         seen = fitting.observe(take.track, model, frames[start : start + 32], heights)

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
-from scipy.ndimage import median_filter
-from scipy.spatial.transform import Rotation
 
-from deca.crop import SIDE, crop_transform
+from deca.flame_crops import codes_of
 from deca.flame_file import read_flame
 from deca.flame_landmarks import read_landmarks, read_mediapipe
+from deca.flame_observation import Observation, face_heights, observe, starting_motion
 from deca.flame_points import (
     EXPRESSION,
     MOTION,
     SHAPE,
     FlamePoints,
-    PointSet,
     flame_points,
     outline_rows,
     project,
 )
-from deca.mesh import FACE_OVAL
 from ned.core.errors import NoFaceError
 from ned.core.flame_codes import FlameCodes
 from ned.core.progress import SILENT, Progress
@@ -33,9 +29,6 @@ from ned.core.track import Track
 
 Array = NDArray[np.float64]
 
-_OUTLINE = FACE_OVAL[FACE_OVAL.index(356) : FACE_OVAL.index(127) + 1]  # ear, chin, ear
-_FLIP = np.array([1.0, -1.0, -1.0])
-_PIXEL_CENTRE = 0.5  # tracks have pixel centres at .5, image crops at whole numbers
 _RATE = 25.0  # frames per second that the changes below are meant for
 
 
@@ -145,96 +138,7 @@ def fit_flame(
                 apart = np.hypot(*_apart(person, seen, *solved).transpose(1, 0, 2))
                 residual[frames[kept]] = np.sqrt((apart[kept] ** 2).mean(1))
             step(stop - start)
-    return FlameFit(_codes(track, person, identity, codes, motion), residual, noise)
-
-
-def in_crops(
-    codes: FlameCodes, image_from_crop: NDArray[np.floating], size: tuple[int, int]
-) -> FlameCodes:
-    """The same codes for image crops of `size` (width, height) instead of whole frames.
-
-    Args:
-        image_from_crop: (T, 3, 3), whole numbers at pixel centres on both sides.
-    """
-    return dataclasses.replace(
-        codes,
-        transforms=codes.transforms @ image_from_crop,
-        image_size=np.tile(np.array(size, np.int32), (len(codes), 1)),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class Observation:
-    """Tracked points of T frames.
-
-    Attributes:
-        frames: (T,) their numbers.
-        points: (T, 2, N) pixels.
-        depth: (T, N) pixels, greater is nearer.
-        outline: (T, M, 2) pixels, a line from ear to ear round the chin.
-        heights: (T,) face heights in pixels.
-        trust: (T,) in (0, 1].
-    """
-
-    frames: NDArray[np.int64]
-    points: Array
-    depth: Array
-    outline: Array
-    heights: Array
-    trust: Array
-
-
-def face_heights(track: Track) -> Array:
-    """(T,) heights of the boxes in pixels, steadied in time; 1 without a face."""
-    heights = np.where(track.present, track.boxes[:, 3] - track.boxes[:, 1], np.nan)
-    known = np.flatnonzero(track.present)
-    if not len(known):
-        return np.ones(len(track))
-    heights[known] = median_filter(heights[known], 9, mode="nearest")
-    return np.maximum(np.nan_to_num(heights, nan=1.0), 1.0).astype(np.float64)
-
-
-def observe(
-    track: Track, model: FlamePoints, frames: NDArray[np.int64], heights: Array
-) -> Observation:
-    """Tracked points of some frames, in increasing order."""
-    first = int(frames[0])
-    marks = track.landmarks(first, int(frames[-1]) + 1)[frames - first].astype(np.float64)
-    points = marks[:, model.points]
-    trust = np.clip(track.confidence[frames].astype(np.float64), 0.05, 1)
-    return Observation(
-        frames=frames,
-        points=points[..., :2].transpose(0, 2, 1),
-        depth=-points[..., 2],
-        outline=marks[:, list(_OUTLINE), :2],
-        heights=heights[frames],
-        trust=trust,
-    )
-
-
-def starting_motion(model: FlamePoints, seen: Observation) -> Array:
-    """(T, 9) motion of a still face: the similarity that brings it nearest to tracked 3-d points.
-
-    Least squares after Umeyama, PAMI 1991.
-    """
-    still = model.seen.mean[0] - model.joints_mean[0]
-    target = np.concatenate([seen.points.transpose(0, 2, 1), -seen.depth[..., None]], axis=2)
-    target = target * _FLIP
-    middle, centre = target.mean(1), still.mean(0)
-    covariance = np.einsum("tli,lj->tij", target - middle[:, None], still - centre)
-    left, sizes, right = np.linalg.svd(covariance)
-    sign = np.ones_like(sizes)
-    sign[:, 2] = np.sign(np.linalg.det(left @ right))
-    rotation = np.einsum("tij,tj,tjk->tik", left, sign, right)
-    scale = (sizes * sign).sum(1) / ((still - centre) ** 2).sum()
-    scale = np.maximum(scale, 1e-3)
-    motion = np.zeros((len(target), MOTION))
-    motion[:, 3:6] = Rotation.from_matrix(rotation).as_rotvec()
-    motion[:, 6] = np.log(scale)
-    origin = model.joints_mean[0] + np.zeros_like(middle)
-    placed = (rotation @ centre) + origin
-    motion[:, 7:] = (middle - scale[:, None] * placed)[:, :2] * _FLIP[:2]
-    return motion
+    return FlameFit(codes_of(track, person, identity, codes, motion), residual, noise)
 
 
 def whitened(
@@ -311,7 +215,7 @@ def _fit_identity(
     count = len(seen.frames)
     motion = starting_motion(model, seen)
     codes, identity = np.zeros((count, EXPRESSION)), np.zeros(SHAPE)
-    precision = _prior(settings)
+    precision = prior_precision(settings)
     noise = settings.noise or 0.02
     unknown = count * (EXPRESSION + MOTION) + SHAPE
     freedom = max(1 - unknown / seen.points.size, 0.2)
@@ -364,7 +268,7 @@ def _identity_frames(
     return np.unique(sample[picked])
 
 
-def _prior(settings: FlameFitSettings) -> Array:
+def prior_precision(settings: FlameFitSettings) -> Array:
     """(59,) inverse variances of a frame's own unknowns."""
     jaw = 1 / np.square(settings.jaw)
     return np.concatenate([np.ones(EXPRESSION), jaw, np.full(6, 1e-6)])
@@ -387,7 +291,7 @@ def _fit_motion(
     """(T, 50) expression codes and (T, 9) motion of frames that are solved together."""
     motion = starting_motion(person, seen)
     codes = np.zeros((len(motion), EXPRESSION))
-    precision = _prior(settings)
+    precision = prior_precision(settings)
     starts, stiffness = _links(track, seen, settings)
     for turn in range(settings.rounds):
         cut = settings.cut * max(1.0, 3.0 - turn)
@@ -452,49 +356,3 @@ def _solve_banded(
     flat = band.reshape(2 * size + 1, -1)
     solved = solveh_banded(flat, right.reshape(-1), lower=True, overwrite_ab=True)
     return solved.reshape(count, size)
-
-
-def _codes(
-    track: Track, person: FlamePoints, identity: Array, codes: Array, motion: Array
-) -> FlameCodes:
-    """FLAME codes with the crop of each frame; frames without a face hold the last known crop."""
-    count = len(track)
-    transforms = np.tile(np.eye(3), (count, 1, 1))
-    camera = np.zeros((count, 3))
-    known = np.flatnonzero(track.present)
-    for start in range(0, len(known), 256):
-        rows = known[start : start + 256]
-        marks = landmarks68(person, codes[rows], motion[rows]) - _PIXEL_CENTRE
-        transforms[rows] = [crop_transform(points) for points in marks]
-        camera[rows] = crop_camera(motion[rows], transforms[rows])
-    held = known[np.maximum(np.searchsorted(known, np.arange(count), "right") - 1, 0)]
-    return FlameCodes(
-        shape=np.tile(identity, (count, 1)).astype(np.float32),
-        expression=codes.astype(np.float32),
-        pose=np.concatenate([motion[:, 3:6], motion[:, :3]], axis=1).astype(np.float32),
-        camera=camera[held].astype(np.float32),
-        transforms=transforms[held],
-        image_size=np.tile(np.array(track.size, np.int32), (count, 1)),
-        present=track.present,
-        frames=np.arange(count),
-        source="flame-fit",
-    )
-
-
-def landmarks68(person: FlamePoints, codes: Array, motion: Array) -> Array:
-    """(T, 68, 2) outline and inner landmarks in pixels."""
-
-    def pixels(points: PointSet) -> Array:
-        return project(person, points, codes, motion, derive=False).pixels.transpose(0, 2, 1)
-
-    outline = pixels(person.outline.row(outline_rows(motion[:, 3:6])))
-    return np.concatenate([outline, pixels(person.inner)], axis=1)
-
-
-def crop_camera(motion: Array, crop_from_image: Array) -> Array:
-    """(T, 3) DECA's camera (s, tx, ty) in the crop, whose pixel is 112 + 112 s (x + tx)."""
-    half = SIDE / 2
-    scale = crop_from_image[:, 0, 0] * np.exp(motion[:, 6]) / half
-    place = crop_from_image[:, [0, 1], [0, 1]] * (motion[:, 7:] - _PIXEL_CENTRE)
-    place = (place + crop_from_image[:, :2, 2] - half) / half
-    return np.stack([scale, place[:, 0] / scale, -place[:, 1] / scale], axis=1)

@@ -281,7 +281,8 @@ class FlameFitReconstructor(_FlameReconstructor):
 
     def fit(self, reel: Reel, progress: Progress = SILENT) -> FlameCodes:
         """Codes of the kept frames and their crops; gaps repeat the frame before."""
-        from deca.flame_fit import fit_flame, in_crops, load_flame_points
+        from deca.flame_crops import in_crops
+        from deca.flame_fit import fit_flame, load_flame_points
 
         files = self.files
         model = load_flame_points(

@@ -18,13 +18,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import flame_fit as benchmark  # noqa: E402
 
 from deca.flame import Flame, load_flame  # noqa: E402
+from deca.flame_crops import in_crops, landmarks68  # noqa: E402
 from deca.flame_file import read_flame  # noqa: E402
 from deca.flame_fit import (  # noqa: E402
     FlameFit,
     FlameFitSettings,
     fit_flame,
-    in_crops,
-    landmarks68,
     load_flame_points,
 )
 from deca.flame_points import FlamePoints, outline_rows, project, rotation_of  # noqa: E402
