@@ -1,47 +1,78 @@
-"""The measures of the benchmarks themselves: on signals whose answer is known."""
+"""The benchmarks themselves: their footage, their tables, and one result measured on the way."""
 
 from __future__ import annotations
 
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import write_talking_clip
+from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+# At the end: a benchmark may have the name of the room that it measures.
+sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
 import footage
 import quality
 import table
 
-
-def test_closures_counts_the_same_frames_and_wants_a_speaking_mouth() -> None:
-    source = np.tile([0.01, 0.2, 0.2, 0.2, 0.2], 4)
-    f1, closed = quality.closures(source, source)
-    assert (f1, closed) == (1.0, 4)
-    half = source.copy()
-    half[:10] = 0.2
-    assert quality.closures(source, half)[0] == pytest.approx(2 / 3)
-    assert np.isnan(quality.closures(0.1 * source, source)[0])
+from evaluation.region import FaceRegion
 
 
-def test_correlation_is_silent_where_nothing_moves() -> None:
-    moving = np.linspace(0, 1, 20)
-    assert quality.correlation(moving, 2 * moving + 1) == pytest.approx(1)
-    assert np.isnan(quality.correlation(np.full(20, 0.3), moving))
+def row(clip: str, emotion: str, value: float) -> dict[str, object]:
+    """What quality.py knows of a result, every measure the same."""
+    names = [*quality.SCORES, "gain", "source", "meant", "meant_closures", "closed"]
+    names += ["aperture_moves", "jaw_moves", "face"]
+    fixed = {"clip": clip, "emotion": emotion, "exact": True, "seen": 3, "lost": 0}
+    return dict.fromkeys(names, value) | fixed
 
 
-def test_unrest_ignores_steady_motion_and_cuts() -> None:
-    points = np.zeros((8, 478, 2))
-    points[:, 263, 0] = 10.0
-    points += np.arange(8)[:, None, None]  # at constant speed
-    shots, usable = np.zeros(8, int), np.ones(8, bool)
-    assert quality.unrest(points, points, shots, usable) == pytest.approx(0)
-    points[4:] += 50  # a jump, which is a cut
-    assert quality.unrest(points, points, shots, usable) > 1
-    shots[4:] = 1
-    assert quality.unrest(points, points, shots, usable) == pytest.approx(0)
+def test_quality_scores_directed_clips_with_the_evaluation_room(
+    portrait: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    clip = tmp_path / "talking.mp4"
+    write_talking_clip(clip, portrait, seconds=0.56, size=(240, 240))
+    job = quality.ClipJob(clip, tmp_path, None, ("happy",), 0, "ultrafast", 1.0)
+    plain, happy = quality.measure_clip(job)
+    assert (plain["emotion"], happy["emotion"]) == (quality.UNEDITED, "happy")
+    for found in (plain, happy):
+        assert found["seen"] == 14 and found["lost"] == 0 and found["exact"] is True
+        assert found["outside"] > 35 and found["aperture"] > 0.9
+        assert "gain" not in found  # nobody judged
+    assert plain["aperture"] > happy["aperture"] and plain["meant"] == pytest.approx(1)
+    assert 0.99 < happy["meant"] < 1
+    (tmp_path / "talking_happy.mp4").unlink()
+    assert quality.measure_clip(job) == [plain, happy]  # known, not made again
+    assert not (tmp_path / "talking_happy.mp4").exists()
+    text = quality.report({"machine": "a machine", "rows": [plain, happy]})
+    assert "| talking | happy | 14 | 0 |" in text
+
+
+def test_planes_may_differ_inside_the_face_only() -> None:
+    points = np.random.default_rng(0).uniform(100, 140, (1, 478, 2)).astype(np.float32)
+    region = FaceRegion([points], (240, 240))
+    planes = tuple(np.zeros(shape, np.uint8) for shape in ((240, 240), (120, 120), (120, 120)))
+    source = SimpleNamespace(index=0, planes=planes)
+    edited = SimpleNamespace(index=0, planes=tuple(plane.copy() for plane in planes))
+    edited.planes[0][120, 120] = 1
+    edited.planes[1][60, 60] = 1
+    assert quality.same_outside(region, source, edited)
+    edited.planes[2][2, 2] = 1
+    assert not quality.same_outside(region, source, edited)
+
+
+def test_small_faces_count_in_the_targets() -> None:
+    rows = [row("talk_512", "happy", 1.0), row("four_faces", "happy", 0.5)]
+    rows += [row("portrait_sad_512", "happy", 0.0), row("four_faces", quality.UNEDITED, 0.0)]
+    found = {name: value for name, value, _, _ in quality.targets(rows)}
+    assert found["aperture, mean of the talking clips"] == pytest.approx(0.75)
+    assert found["aperture, least of the talking clips"] == pytest.approx(0.5)
+    assert found["jitter, mean"] == pytest.approx(0.5)
+    assert found["judges' gain of happy, mean of the clips"] == pytest.approx(0.5)
+    assert np.isnan(found["judges' gain of sad, mean of the clips"])
 
 
 def test_repeated_footage_is_as_long_as_asked(tmp_path: Path) -> None:
