@@ -63,7 +63,7 @@ def fit(
     seen = np.flatnonzero(track.present)
     if len(seen) == 0:
         raise NoFaceError("the track has no frame with a face; choose another actor or clip")
-    solver = _UnitSolver(rig, settings)
+    solver = UnitSolver(rig, settings)
     identity = _fit_identity(track, seen, rig, solver, settings)
 
     count = len(track)
@@ -129,7 +129,7 @@ def pose_features(rotation: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.stack([across, up, across**2, up**2, across * up], axis=1).astype(np.float32)
 
 
-class _UnitSolver:
+class UnitSolver:
     """Non-negative, sparse, smooth least squares on unit-length columns of the basis."""
 
     def __init__(self, rig: Rig, settings: FittingSettings) -> None:
@@ -190,7 +190,7 @@ def _fit_identity(
     track: Track,
     seen: NDArray[np.int64],
     rig: Rig,
-    solver: _UnitSolver,
+    solver: UnitSolver,
     settings: FittingSettings,
 ) -> NDArray[np.float32]:
     """(468, 3) neutral face of the actor from a spread of well-seen, frontal frames."""
@@ -234,7 +234,7 @@ Pose = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 
 def _fit_chunk(
-    landmarks: NDArray[np.float32], identity: NDArray[np.float32], rig: Rig, solver: _UnitSolver
+    landmarks: NDArray[np.float32], identity: NDArray[np.float32], rig: Rig, solver: UnitSolver
 ) -> tuple[Pose, NDArray[np.float32]]:
     """Pose of (n, 478, 3) landmarks, and products of their expression with the basis."""
     points = landmarks[:, :468] * _FLIP

@@ -1,0 +1,1 @@
+"""Recorded and made-up expression sequences enter; labelled windows to learn from leave."""
