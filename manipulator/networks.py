@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -52,7 +53,10 @@ class NetworkSettings:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> NetworkSettings:
         """The inverse of `to_dict`; raises TypeError for unknown fields."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
+        }
+        return cls(**fields)
 
 
 NED = NetworkSettings()
@@ -189,7 +193,7 @@ def for_values(settings: NetworkSettings, values: int, emotions: Sequence[str]) 
 def _layers(*widths: int, last: bool = False) -> nn.Sequential:
     """Linear layers with ReLU between them, and after the last one if asked for."""
     layers: list[nn.Module] = []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*(layers if last else layers[:-1]))
 
