@@ -44,7 +44,7 @@ def _demo(options: DemoOptions, progress: Progress) -> Sequence[str]:
 def _info(options: InfoOptions, progress: Progress) -> Sequence[str]:
     from ned.info import info
 
-    return info(options.clip, options.contact_sheet, progress=progress)
+    return info(options.clip, options.contact_sheet, progress, options.blendshapes)
 
 
 def _assets(options: AssetsOptions, progress: Progress) -> Sequence[str]:

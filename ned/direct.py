@@ -20,6 +20,7 @@ from deca.rig import Rig, load_rig
 from manipulator.directing import Directed, Direction, direct_performance
 from manipulator.prototypes import load_prototypes
 from manipulator.styles import Style, style_from
+from ned.core.assets import require_asset
 from ned.core.clip import Clip, Frame
 from ned.core.encoder import EncoderSettings
 from ned.core.errors import InputError, NoFaceError
@@ -152,22 +153,25 @@ def _perform(options: DirectOptions, clip: Clip, rig: Rig, progress: Progress) -
                 f"'{options.clip}' is {clip.size[0]}x{clip.size[1]}"
             )
         return dataclasses.replace(performance, directed=None)
-    return fit(track_actor(clip, options.actor, progress), rig, progress=progress)
+    bundle = require_asset("face-landmarker") if options.tracker == "bundle" else None
+    return fit(track_actor(clip, options.actor, progress, bundle), rig, progress=progress)
 
 
-def track_actor(clip: Clip, actor: int, progress: Progress = SILENT) -> Track:
-    """The track of one actor, 0 being the main one.
+def track_actor(
+    clip: Clip, actor: int, progress: Progress = SILENT, bundle: Path | None = None
+) -> Track:
+    """The track of one actor, 0 being the main one; by a Face Landmarker `bundle` if given.
 
     Raises:
         NoFaceError: there is no face in the clip. InputError: there are fewer actors.
     """
-    from preprocessing.track import track_faces
+    from preprocessing.track import TrackingOptions, track_faces
 
     footage = clip
     if clip.is_image:
         footage = dataclasses.replace(clip, duration=_STILL_FRAMES / float(clip.frame_rate))
         footage = dataclasses.replace(footage, frame_count=_STILL_FRAMES)
-    tracks = track_faces(footage, progress=progress)
+    tracks = track_faces(footage, progress=progress, options=TrackingOptions(bundle=bundle))
     if actor >= len(tracks):
         raise InputError(
             f"--actor {actor}: '{clip.path.name}' shows {len(tracks)} "

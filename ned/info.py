@@ -5,25 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 
 from deca.fitting import fit
+from ned.core.assets import require_asset
 from ned.core.clip import Clip
 from ned.core.errors import NoFaceError
 from ned.core.progress import SILENT, Progress
 from ned.options import is_still_name
+from preprocessing.blendshapes import write_blendshapes
 from preprocessing.contact_sheet import contact_sheet as draw_contact_sheet
 from preprocessing.track import track_faces
 
 _STILL_SECONDS = 0.24
 
 
-def info(path: Path, contact_sheet: Path | None = None, progress: Progress = SILENT) -> list[str]:
+def info(
+    path: Path,
+    contact_sheet: Path | None = None,
+    progress: Progress = SILENT,
+    blendshapes: Path | None = None,
+) -> list[str]:
     """Describe a clip and its actors, numbered as `--actor` counts them.
 
     Args:
         path: a video or a picture. contact_sheet: where to draw the actors, or None.
+        blendshapes: where to write their table, or None.
 
     Raises:
         InputError: the file cannot be read. OutputError: the sheet cannot be written.
+        AssetError: blendshapes are wanted, and the bundle is missing.
     """
+    bundle = require_asset("face-landmarker") if blendshapes is not None else None
     clip = Clip.open(path, duration=_STILL_SECONDS) if is_still_name(path) else Clip.open(path)
     lines = [f"{path}: {_picture(clip)}"]
     lines += [
@@ -48,6 +58,9 @@ def info(path: Path, contact_sheet: Path | None = None, progress: Progress = SIL
     if contact_sheet is not None:
         draw_contact_sheet(clip, tracks, contact_sheet)
         lines.append(f"  contact sheet: {contact_sheet}")
+    if blendshapes is not None and bundle is not None:
+        rows = write_blendshapes(blendshapes, clip, tracks, bundle, progress)
+        lines.append(f"  blendshapes: {blendshapes}, {rows} rows")
     return lines
 
 

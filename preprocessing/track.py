@@ -13,6 +13,7 @@ from ned.core.track import Track
 from preprocessing.ahead import ahead
 from preprocessing.detect import FaceDetector
 from preprocessing.follow import Tracker, TrackingOptions
+from preprocessing.landmarker import Landmarker
 from preprocessing.landmarks import FaceMesh
 from preprocessing.people import people
 from preprocessing.shots import Picture, sights
@@ -60,14 +61,15 @@ def track_faces(
         the same clip always gives the same order.
 
     Raises:
-        NoFaceError: No face was found in any frame.
+        NoFaceError: No face was found in any frame. AssetError: The bundle cannot be used.
     """
     options = options or TrackingOptions()
     limit = options.max_faces if max_faces is None else max_faces
     gap = options.gap_limit_seconds if gap_limit_seconds is None else gap_limit_seconds
     times: list[float] = []
     shots: list[int] = []
-    with FaceMesh() as mesh, FaceDetector(options.detection_score) as detector:
+    network = FaceMesh() if options.bundle is None else Landmarker(options.bundle)
+    with network as mesh, FaceDetector(options.detection_score) as detector:
         tracker = Tracker(mesh, detector, clip.size, options, limit)
         with progress.stage("tracking", clip.frame_count) as step:
             for sight in ahead(sights(clip.frames())):

@@ -67,6 +67,8 @@ class DirectOptions:
     """Multiplies every emotion, 0 to 1.5; 0 returns the footage as it was recorded."""
     actor: int = 0
     """Which face, counted from 0 for the largest."""
+    tracker: Literal["mesh", "bundle"] = "mesh"
+    """What follows faces: MediaPipe's mesh, or its Face Landmarker bundle (`ned assets`)."""
     regions: tuple[Region, ...] = REGIONS
     """Parts of the face that may change."""
     speech_lock: float = 1.0
@@ -212,6 +214,9 @@ class InfoOptions:
     """The clip or picture."""
     contact_sheet: OptionalPath = None
     """Also write a picture here with the faces found, numbered as --actor counts them."""
+    blendshapes: OptionalPath = None
+    """Also write a .csv here: ARKit's 52 blendshapes of every actor in every frame; needs the Face
+    Landmarker bundle (`ned assets`)."""
 
 
 def is_still_name(path: Path) -> bool:
