@@ -211,7 +211,11 @@ def test_frame_rates_are_exact(text: str, rate: Fraction) -> None:
 
 def test_demo_and_info(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     stand_in(monkeypatch, "demo", lambda folder, progress: [f"look in {folder}"])
-    stand_in(monkeypatch, "info", lambda clip, contact_sheet, progress: [str(clip), "25 fps"])
+    stand_in(
+        monkeypatch,
+        "info",
+        lambda clip, contact_sheet, progress, blendshapes: [str(clip), "25 fps"],
+    )
     assert main(["demo"]) == 0
     assert main(["demo", "elsewhere"]) == 0
     assert main(["info", "clip.mp4"]) == 0
@@ -238,7 +242,9 @@ def test_errors_become_one_line_and_a_code(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def info(clip: Path, contact_sheet: Path | None, progress: object) -> list[str]:
+    def info(
+        clip: Path, contact_sheet: Path | None, progress: object, blendshapes: object
+    ) -> list[str]:
         raise error
 
     monkeypatch.setattr("ned.cli._discard_output", lambda: None)
@@ -249,7 +255,9 @@ def test_errors_become_one_line_and_a_code(
 
 
 def test_mistakes_in_our_code_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def info(clip: Path, contact_sheet: Path | None, progress: object) -> list[str]:
+    def info(
+        clip: Path, contact_sheet: Path | None, progress: object, blendshapes: object
+    ) -> list[str]:
         raise ValueError("a bug")
 
     stand_in(monkeypatch, "info", info)
@@ -314,7 +322,7 @@ def test_a_closed_pipe_is_quiet() -> None:
     code = """
 import types
 sys.modules["ned.info"] = module = types.ModuleType("ned.info")
-module.info = lambda clip, contact_sheet, progress: ["line " * 20] * 10000
+module.info = lambda clip, contact_sheet, progress, blendshapes: ["line " * 20] * 10000
 from ned.cli import main
 sys.exit(main(["info", "clip.mp4"]))
 """
