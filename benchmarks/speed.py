@@ -17,12 +17,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +27,7 @@ from typing import Any
 
 import footage
 import table
+from clock import clocked, timed
 
 LIMIT_RATIO = 2.0
 _PLAIN_CRF = "16.0"
@@ -87,8 +85,8 @@ def measure_whole(
     bare = [sys.executable, __file__, "--bare", str(clip), str(work / "bare.mp4"), crf, preset]
     timings: dict[str, list[tuple[float, float]]] = {"directing": [], "bare": []}
     for _ in range(runs):
-        timings["bare"].append(_timed(bare))
-        timings["directing"].append(_timed(directing))
+        timings["bare"].append(timed(bare))
+        timings["directing"].append(timed(directing))
     medians = {
         name: tuple(statistics.median(run[k] for run in times) for k in (0, 1))
         for name, times in timings.items()
@@ -149,7 +147,7 @@ def measure_stages(
     start = (
         "import ned.cli, ned.direct as d, preprocessing.track; rig = d.load_rig(); d.Shading(rig)"
     )
-    started = [_timed([sys.executable, "-c", start]) for _ in range(runs)]
+    started = [timed([sys.executable, "-c", start]) for _ in range(runs)]
     from deca.fitting import fit
     from deca.rig import load_rig
     from manipulator.directing import Direction, direct_performance
@@ -163,9 +161,9 @@ def measure_stages(
     direction = Direction(timeline=Timeline.split((emotion,), clip.duration or 1, (emotion,)))
     timings: dict[str, list[tuple[float, float]]] = {}
 
-    def clocked(name: str, work: Callable[..., Any], *given: Any) -> Any:
-        result, *times = _clocked(lambda: work(*given))
-        timings.setdefault(name, []).append((times[0], times[1]))
+    def staged(name: str, work: Callable[..., Any], *given: Any) -> Any:
+        result, wall, cpu = clocked(lambda: work(*given))
+        timings.setdefault(name, []).append((wall, cpu))
         return result
 
     crf, preset = default_quality()
@@ -184,15 +182,15 @@ def measure_stages(
     for turn in range(runs + 1):
         if turn == 1:
             timings.clear()  # the first turn loaded models and compiled loops
-        clocked("decoding", exhaust, clip.frames())
-        track = clocked("tracking (with decoding)", track_actor, clip, 0)
-        source = clocked("fitting", fit, track, rig)
-        directed = clocked("directing", direct_performance, source, direction, rig)
+        staged("decoding", exhaust, clip.frames())
+        track = staged("tracking (with decoding)", track_actor, clip, 0)
+        source = staged("fitting", fit, track, rig)
+        directed = staged("directing", direct_performance, source, direction, rig)
         performance = dataclasses.replace(source, directed=source.units + directed.change)
         render = (clip, performance, edit_strength(performance), rig)
-        clocked("rendering (with decoding)", exhaust, rendered(*render))
-        clocked("encoding (with decoding)", write, clip.frames())
-        clocked("rendering and encoding", write, (result for _, result in rendered(*render)))
+        staged("rendering (with decoding)", exhaust, rendered(*render))
+        staged("encoding (with decoding)", write, clip.frames())
+        staged("rendering and encoding", write, (result for _, result in rendered(*render)))
     stages = [
         {
             "stage": "starting (imports, rig, shading maps), seconds",
@@ -267,7 +265,7 @@ def measure_steps(performance: Any, emotion: str, runs: int, work: Path) -> list
     ]
     rows = []
     for name, count, job in jobs:
-        times = [_clocked(job)[1:] for _ in range(runs)]
+        times = [clocked(job)[1:] for _ in range(runs)]
         seconds, cpu = (statistics.median(t[k] for t in times) for k in (0, 1))
         rows.append(
             {
@@ -340,29 +338,6 @@ def _longer(track: Any, count: int) -> Any:
     return dataclasses.replace(
         track, times=np.arange(count) / 25.0, shots=np.zeros(count, np.int32), **fields
     )
-
-
-def _timed(command: list[str]) -> tuple[float, float]:
-    """Wall seconds and CPU seconds of a process; ends the script if it fails."""
-    started = time.perf_counter()
-    with tempfile.TemporaryFile() as messages:
-        process = subprocess.Popen(
-            command, cwd=footage.ROOT, stdout=messages, stderr=subprocess.STDOUT
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        wall = time.perf_counter() - started
-        if process.returncode != 0:
-            messages.seek(0)
-            sys.exit(f"{' '.join(command)} failed:\n{messages.read().decode()[-2000:]}")
-    return wall, usage.ru_utime + usage.ru_stime
-
-
-def _clocked(work: Callable[[], Any]) -> tuple[Any, float, float]:
-    """Result, wall seconds and CPU seconds of a call, its threads included."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = work()
-    return result, time.perf_counter() - wall, time.process_time() - cpu
 
 
 if __name__ == "__main__":
