@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,9 +19,11 @@ from typing import Any, Literal
 from ned.core.errors import InputError, NedError
 from ned.core.partial import output_errors
 from ned.core.progress import SILENT, Progress
-from ned.core.source import quoted
+from ned.core.source import quoted, reason
 
 log = logging.getLogger(__name__)
+
+_KNOCK = 5.0  # seconds
 
 State = Literal["done", "skipped", "failed"]
 
@@ -183,6 +186,7 @@ def _with_ray(
 ) -> Iterator[Entry]:
     own = not ray.is_initialized()
     if own:
+        _check_address(settings.address)
         try:
             ray.init(
                 address=settings.address,
@@ -215,6 +219,26 @@ def _with_ray(
     finally:
         if own:
             ray.shutdown()
+
+
+def _check_address(address: str | None) -> None:
+    """Knock at a cluster's door first: Ray itself would wait for minutes.
+
+    Raises:
+        InputError: Nobody answers, or it is no address.
+    """
+    if address in (None, "auto", "local"):
+        return
+    host, _, port = str(address).removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise InputError(f"--address is {address!r}, give auto or HOST:PORT, such as head:6379")
+    try:
+        socket.create_connection((host, int(port)), timeout=_KNOCK).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"no Ray cluster answers at {address} ({reason(error)}); "
+            "start one with `ray start --head`, or leave out --address"
+        ) from error
 
 
 def _attempt(work: Callable[..., None], job: Job) -> Entry:

@@ -102,6 +102,16 @@ def test_a_cluster_needs_ray(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("address", "said"), [("127.0.0.1:9", "no Ray cluster answers"), ("head", "give auto or HOST")]
+)
+def test_clusters_that_do_not_answer(tmp_path: Path, address: str, said: str) -> None:
+    pytest.importorskip("ray", reason="needs Ray: pip install 'ned[cluster]'")
+    settings = ClusterSettings(address=address)
+    with pytest.raises(InputError, match=said):
+        run_all(work, jobs_for(tmp_path, "a"), tmp_path / "m.jsonl", settings)
+
+
 def test_other_files_are_no_manifests(tmp_path: Path) -> None:
     (tmp_path / "m").write_text("one\ntwo\n")
     with pytest.raises(InputError, match="is no manifest"):
