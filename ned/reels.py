@@ -127,9 +127,12 @@ def _track(actor: Actor, clip: Clip, record: Record, which: int, progress: Progr
     from preprocessing.track import track_faces
 
     path = actor.state_file(clip.path, "track.safetensors")
+    known = record.source
     wanted = fingerprint(video=record.source_hash(clip.path), version=_TRACKING, actor=which)
     if record.made.get("track") == wanted and "track" in record.done:
         try:
+            if record.source is not known:  # touched only; it need not be read again next time
+                record.save()
             return Track.load(path)
         except InputError as error:
             log.debug("tracking again: %s", error)

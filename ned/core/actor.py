@@ -6,7 +6,7 @@
                               video in the order of their names
          DECA/NAME.safetensors  the face's parameters, one file per video
          <experiment>/...     the same folders for a changed performance
-         .ned/                what was made from what; it may be deleted
+         .ned/                what was made from what
 ```
 
 Footage for training is cut into sequences: images/000003/000150.png is in the fourth one.
@@ -14,8 +14,8 @@ Footage for training is cut into sequences: images/000003/000150.png is in the f
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,10 +68,10 @@ class Actor:
         if not folder.is_dir():
             what = "is not a folder" if folder.exists() else "does not exist"
             raise InputError(f"{quoted(folder)} {what}; give the folder of one actor")
-        sequences = [path for path in _subfolders(folder / "images") if _is_number(path.name)]
+        sequences = _sequences(folder / "images")
         if not sequences:
             return cls(folder)
-        return cls(folder, max(1, max(len(_numbered(path, ".png")) for path in sequences)))
+        return cls(folder, max(1, max(len(numbered_files(path, ".png")) for path in sequences)))
 
     @property
     def videos(self) -> tuple[Path, ...]:
@@ -174,26 +174,29 @@ class Actor:
 
 def numbered_files(folder: Path, suffix: str) -> dict[int, Path]:
     """Files named by a frame number in a folder and its numbered sub-folders, in order."""
-    found = _numbered(folder, suffix)
-    for path in _subfolders(folder):
-        if _is_number(path.name):
-            found |= _numbered(path, suffix)
+    found: dict[int, Path] = {}
+    pending = [folder]
+    while pending:
+        try:
+            entries = os.scandir(pending.pop())
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        with entries:
+            for entry in entries:
+                stem = entry.name.removesuffix(suffix)
+                if stem == entry.name:
+                    if _is_number(stem) and entry.is_dir():
+                        pending.append(Path(entry.path))
+                elif _is_number(stem):
+                    found[int(stem)] = Path(entry.path)
     return dict(sorted(found.items()))
 
 
-def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
+def _sequences(folder: Path) -> list[Path]:
+    """The numbered sub-folders of a folder."""
     if not folder.is_dir():
-        return {}
-    return {
-        int(path.stem): path
-        for path in folder.iterdir()
-        if path.suffix == suffix and _is_number(path.stem)
-    }
-
-
-def _subfolders(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from (path for path in folder.iterdir() if path.is_dir())
+        return []
+    return [path for path in folder.iterdir() if _is_number(path.name) and path.is_dir()]
 
 
 def _is_number(name: str) -> bool:

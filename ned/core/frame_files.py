@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+import threading
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,7 @@ from ned.core.source import quoted
 from ned.core.stages import write_atomically
 
 _COMPRESSION = 1  # of PNG, 0 to 9; more costs far more time than it saves space
-_WAITING = 256  # files handed over but not written yet
+_MOST_BYTES, _MOST_FILES = 1 << 27, 512  # handed over but not written yet
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
@@ -55,12 +56,15 @@ def read_numbers(path: Path, columns: int, rows: int | None = None) -> NDArray[n
 class FileWriter:
     """Encodes and writes files in threads; use as a context manager.
 
-    The first failure is raised by the next `write`, or at the end; files are whole or absent.
+    Whoever hands over more than is written waits, so that memory stays small. The first failure is
+    raised by a later call, or at the end; files are whole or absent.
     """
 
     def __init__(self, threads: int = 2) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="write")
-        self._waiting: list[Future[None]] = []
+        self._waiting: deque[tuple[Future[None], int]] = deque()
+        self._bytes = 0
+        self._lock = threading.Lock()
 
     def png(self, path: Path, image: NDArray[np.uint8]) -> None:
         """Write an image, see `encode_png`; it must not be changed afterwards."""
@@ -72,15 +76,26 @@ class FileWriter:
 
     def finish(self) -> None:
         """Wait until everything is written; raises OutputError."""
-        waiting, self._waiting = self._waiting, []
-        _collect(waiting)
+        while self._wait(0, 0):
+            pass
 
     def _submit(self, path: Path, encode: Any, values: NDArray[Any]) -> None:
-        self._waiting.append(self._pool.submit(_write, path, encode, values))
-        if len(self._waiting) >= _WAITING:
-            half = _WAITING // 2
-            oldest, self._waiting = self._waiting[:half], self._waiting[half:]
-            _collect(oldest)
+        future = self._pool.submit(_write, path, encode, values)
+        with self._lock:
+            self._waiting.append((future, values.nbytes))
+            self._bytes += values.nbytes
+        while self._wait(_MOST_BYTES, _MOST_FILES):
+            pass
+
+    def _wait(self, most_bytes: int, most_files: int) -> bool:
+        """Wait for the oldest file if more than so much waits; False if that was not needed."""
+        with self._lock:
+            if self._bytes <= most_bytes and len(self._waiting) <= most_files:
+                return False
+            future, size = self._waiting.popleft()
+            self._bytes -= size
+        future.result()
+        return True
 
     def __enter__(self) -> FileWriter:
         return self
@@ -100,8 +115,3 @@ class FileWriter:
 
 def _write(path: Path, encode: Any, values: NDArray[Any]) -> None:
     write_atomically(path, encode(values))
-
-
-def _collect(waiting: Iterable[Future[None]]) -> None:
-    for future in waiting:
-        future.result()
