@@ -14,6 +14,7 @@ from ned.core import similarity
 from ned.reels import Reel
 
 if TYPE_CHECKING:
+    from ned.landmarking import Landmarking, Marks
     from ned.masking import Masking
     from ned.reconstruction import Drawing, Pictures
 
@@ -28,7 +29,7 @@ class Chunk:
     Attributes:
         reel: whose. rows: (n,) which. mouth: whether eye landmarks go on with the mouth.
         crops: (256, 256, 3) RGB each; None where nobody needs pixels.
-        masking: makes masks. drawing: draws the reconstructed face.
+        landmarking: finds landmarks. masking: makes masks. drawing: draws the reconstructed face.
         previous_mask: of the row before, for rows in which no face is found.
     """
 
@@ -36,6 +37,7 @@ class Chunk:
     rows: NDArray[np.int64]
     mouth: bool
     crops: Sequence[NDArray[np.uint8]] | None
+    landmarking: Landmarking
     masking: Masking
     drawing: Drawing | None
     previous_mask: NDArray[np.bool_] | None = field(default=None, repr=False)
@@ -53,25 +55,28 @@ class Chunk:
         return self.reel.mesh(self.rows)
 
     @cached_property
+    def marks(self) -> Marks:
+        """68 landmarks and pupils in crop pixels."""
+        return self.landmarking(self)
+
+    @property
     def landmarks(self) -> NDArray[np.float64]:
         """(68, 2) landmarks in crop pixels."""
-        from preprocessing.eye_landmarks import landmarks_of_mesh
-
-        return landmarks_of_mesh(self.mesh)
+        return self.marks.face
 
     @cached_property
     def align_transforms(self) -> NDArray[np.float64]:
         """(2, 3) aligned_from_crop."""
         from preprocessing.align import align_transforms
 
-        return align_transforms(self.landmarks)
+        return align_transforms(self.marks.steady)
 
     @cached_property
     def eye_landmarks(self) -> NDArray[np.float64]:
         """(14, 2), or (34, 2) with the mouth, in crop pixels."""
-        from preprocessing.eye_landmarks import eye_rows, pupils_of_mesh
+        from preprocessing.eye_landmarks import eye_rows
 
-        return eye_rows(self.landmarks, pupils_of_mesh(self.mesh), self.mouth)
+        return eye_rows(self.landmarks, self.marks.pupils, self.mouth)
 
     @cached_property
     def eye_landmarks_aligned(self) -> NDArray[np.float64]:

@@ -25,6 +25,7 @@ from ned.core.sequences import ExpressionSequence, write_sequences
 from ned.core.source import quoted
 from ned.core.stages import Record, content_hash, fingerprint, write_atomically
 from ned.exchange import pickled_state
+from ned.landmarking import MeshLandmarking
 from ned.masking import MeshMasking
 from ned.options.datasets import AffWildOptions, MeadOptions, ReconstructOptions
 from ned.reconstruction import Reconstructor, make_reconstructor
@@ -295,11 +296,12 @@ def _codes_of(reel: Reel, reconstructor: Reconstructor, footage: Clip | _Images)
         return codes
     frames = enumerate(footage.frames())
     crops = (cut(frame.rgb(), reel.boxes[row]) for row, frame in frames)
-    masking, parts = MeshMasking(), []
+    landmarking, masking, parts = MeshLandmarking(), MeshMasking(), []
     for start in range(0, reel.kept, _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, reel.kept))
         images = list(islice(crops, len(rows)))
-        parts.append(reconstructor.encode(Chunk(reel, rows, False, images, masking, None)))
+        chunk = Chunk(reel, rows, False, images, landmarking, masking, None)
+        parts.append(reconstructor.encode(chunk))
     return joined(parts)
 
 

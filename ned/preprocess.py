@@ -20,6 +20,7 @@ from ned.core.imaging import read_mask
 from ned.core.progress import SILENT, Progress
 from ned.core.source import quoted
 from ned.core.stages import fingerprint, locked, sweep, write_atomically
+from ned.landmarking import Landmarking, make_landmarking
 from ned.masking import Masking, make_masking
 from ned.options.preprocess import PreprocessOptions
 from ned.reconstruction import Codes, Reconstructor, make_reconstructor
@@ -46,13 +47,15 @@ def preprocess(options: PreprocessOptions, progress: Progress = SILENT) -> list[
     actor = dataclasses.replace(Actor.open(options.celeb_path), split=split)
     _ = actor.videos
     reconstructor = make_reconstructor(options.reconstructor, options.device)
-    masking = make_masking(options)
+    landmarking, masking = make_landmarking(options), make_masking(options)
     with locked(actor.lock_file, actor.folder):
         reels = open_reels(actor, options.actor, progress)
-        plans = [_Plan.of(reel, options, reconstructor, masking) for reel in reels]
+        tools = (reconstructor, landmarking, masking)
+        plans = [_Plan.of(reel, options, *tools) for reel in reels]
         if all(plan.finished for plan in plans):
             return [_summary(actor, reels, options, unchanged=True)]
         reconstructor.check()
+        landmarking.check()
         remove_stale(actor, reels, [plan.hashes for plan in plans])
         for kind in plans[0].kinds:
             sweep(actor.folder_of(kind))
@@ -78,6 +81,7 @@ class _Plan:
 
     reel: Reel
     reconstructor: Reconstructor
+    landmarking: Landmarking
     masking: Masking
     kinds: tuple[str, ...]
     hashes: Mapping[str, str]
@@ -90,28 +94,30 @@ class _Plan:
         reel: Reel,
         options: PreprocessOptions,
         reconstructor: Reconstructor,
+        landmarking: Landmarking,
         masking: Masking,
     ) -> _Plan:
         kinds = kinds_of(options.mode, options.keep_all)
         track = reel.tracking_hash
-        codes = fingerprint(
-            track=track, by=reconstructor.fingerprint, first=reel.first, kept=reel.kept
+        points = fingerprint(track=track, by=landmarking.fingerprint)
+        model = fingerprint(
+            input=points if reconstructor.of_pixels else track, by=reconstructor.fingerprint
         )
-        drawn = fingerprint(track=track, by=reconstructor.fingerprint)
+        codes = fingerprint(model=model, first=reel.first, kept=reel.kept)
         masks = fingerprint(track=track, by=masking.fingerprint)
         mouth = options.mode == "train"
         parents: dict[str, object] = {
             **dict.fromkeys(("images", "full_frames"), track),
-            **dict.fromkeys(_SKETCHED, (track, mouth)),
-            **dict.fromkeys((*_MASKED, *_FACES), masks),
-            **dict.fromkeys(_DRAWN, drawn),
+            **dict.fromkeys(_SKETCHED, (points, mouth)),
+            **dict.fromkeys((*_MASKED, *_FACES), (masks, points)),
+            **dict.fromkeys(_DRAWN, (model, points)),
         }
         hashes = {
             kind: fingerprint(kind=kind, version=_VERSIONS[kind], parents=parents[kind])
             for kind in kinds
         }
         boxes = fingerprint(track=track, what="boxes") if options.mode == "test" else None
-        return cls(reel, reconstructor, masking, kinds, hashes, codes, boxes)
+        return cls(reel, reconstructor, landmarking, masking, kinds, hashes, codes, boxes)
 
     @property
     def finished(self) -> bool:
@@ -210,6 +216,8 @@ def _make_frames(
     of_pixels = {kind for kind in plan.kinds if kind in OF_PIXELS}
     if plan.masking.of_pixels:
         of_pixels |= {kind for kind in plan.kinds if kind in _MASKED}
+    if plan.landmarking.of_pixels:
+        of_pixels |= set(plan.kinds)
     pixels = np.zeros(reel.kept, bool)
     for kind in of_pixels:
         pixels |= missing[kind]
@@ -234,6 +242,7 @@ def _make_frames(
                 rows=rows,
                 mouth=options.mode == "train",
                 crops=crops,
+                landmarking=plan.landmarking,
                 masking=plan.masking,
                 drawing=None,
                 previous_mask=_mask_before(reel, int(rows[0]), previous),

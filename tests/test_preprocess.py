@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,15 +18,18 @@ from conftest import talking_frame, write_talking_clip
 from numpy.typing import NDArray
 
 import ned.core.stages
+import preprocessing.landmarks68
 import preprocessing.track
 from ned.core import similarity
 from ned.core.actor import Actor
 from ned.core.clip import Clip
-from ned.core.errors import InputError, NoFaceError, OutputError
+from ned.core.errors import AssetError, InputError, NoFaceError, OutputError
 from ned.core.frame_files import read_numbers
 from ned.core.imaging import read_image, read_mask
 from ned.core.performance import Performance
 from ned.core.track import Track
+from ned.exchange import export_codes
+from ned.options.exchange import ExportOptions
 from ned.options.preprocess import PreprocessOptions
 from ned.preprocess import kinds_of, preprocess
 from preprocessing.boxes import cut
@@ -394,3 +398,55 @@ def test_damage_in_the_middle_costs_a_few_frames_only(
     assert "damaged" in caplog.text
     frames = list(Actor.open(folder).frames("images"))
     assert frames == list(range(len(frames))) and len(frames) > 30
+
+
+class MadeUpDetector:
+    """Finds the same landmarks in every picture, but none in two of the crops."""
+
+    points = np.random.default_rng(0).uniform(60, 190, (68, 2)).astype(np.float32)
+
+    def __init__(self, device: str) -> None:
+        self.looks = 0
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        self.looks += 1
+        return None if self.looks in (1, 7) else self.points  # of the first and the third crop
+
+
+def test_landmarks_of_a_detector(
+    short_clip: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preprocessing.landmarks68, "FanLandmarks", MadeUpDetector)
+    folder = folder_of(tmp_path / "actor", short_clip)
+    options = PreprocessOptions(folder, "test", landmarks="face-alignment")
+    preprocess(options)
+    actor, usual = Actor.open(folder), Actor.open(prepared)
+
+    def numbers(whose: Actor, frame: int) -> NDArray[np.float64]:
+        return read_numbers(whose.frame_file("eye_landmarks", frame), 2, 14)
+
+    np.testing.assert_array_equal(numbers(actor, 0), numbers(usual, 0))  # the mesh steps in
+    for frame in (1, 2, 11):
+        expected = np.trunc(MadeUpDetector.points[36:48])
+        np.testing.assert_array_equal(numbers(actor, frame)[:12], expected)
+    np.testing.assert_array_equal(numbers(actor, 2), numbers(actor, 1))  # held
+    images = [whose.frame_file("images", 5).read_bytes() for whose in (actor, usual)]
+    assert images[0] == images[1]
+    assert "up to date" in preprocess(options)[0]
+    preprocess(PreprocessOptions(folder, "test"))
+    np.testing.assert_array_equal(numbers(actor, 5), numbers(usual, 5))
+
+
+def test_a_missing_detector_is_one_line(
+    short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "face_alignment", None)
+    folder = folder_of(tmp_path / "actor", short_clip)
+    with pytest.raises(AssetError, match=r"pip install 'ned\[landmarks68\]'"):
+        preprocess(PreprocessOptions(folder, "test", landmarks="face-alignment"))
+    assert {path.name for path in folder.iterdir()} == {"videos", ".ned"}
+
+
+def test_the_rig_is_not_exported_as_flame(prepared: Path) -> None:
+    with pytest.raises(InputError, match="holds the rig's units, not FLAME codes"):
+        export_codes(ExportOptions(prepared))

@@ -12,6 +12,7 @@ from ned.core.errors import InputError
 
 Reconstructor = Literal["rig", "deca", "flame-fit"]
 Masks = Literal["auto", "mesh", "fsgan"]
+Landmarks = Literal["mesh", "face-alignment"]
 MODES = ("train", "test", "reference")
 
 
@@ -30,6 +31,9 @@ class PreprocessOptions:
     masks: Masks = "auto"
     """Which pixels are the face: mesh (tracked), fsgan (a network, slow), or auto: fsgan with
     deca where its file is there."""
+    landmarks: Landmarks = "mesh"
+    """Landmarks of eyes, mouth and alignment: of the tracked mesh, or by the package
+    face-alignment, which NED used (slow; pip install 'ned[landmarks68]')."""
     split: int = 50
     """Frames per sequence of footage for training; a shorter rest at the end is left out."""
     keep_all: bool = False
