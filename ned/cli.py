@@ -103,11 +103,15 @@ def _import(options: ImportOptions, progress: Progress) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class Command:
-    """One row of the table: a subcommand, its options, and what runs it and returns its lines."""
+    """One row of the table: a subcommand, its options, and what runs it and returns its lines.
+
+    `resumable` ones keep what they have finished when they are interrupted.
+    """
 
     name: str
     options: type
     run: Callable[[Any, Progress], Sequence[str]]
+    resumable: bool = False
 
 
 COMMANDS = (
@@ -115,11 +119,11 @@ COMMANDS = (
     Command("demo", DemoOptions, _demo),
     Command("info", InfoOptions, _info),
     Command("evaluate", EvaluateOptions, _evaluate),
-    Command("preprocess", PreprocessOptions, _preprocess),
-    Command("postprocess", PostprocessOptions, _postprocess),
-    Command("reconstruct", ReconstructOptions, _reconstruct),
-    Command("reconstruct-mead", MeadOptions, _reconstruct_mead),
-    Command("detect-affwild2", AffWildOptions, _detect_affwild2),
+    Command("preprocess", PreprocessOptions, _preprocess, resumable=True),
+    Command("postprocess", PostprocessOptions, _postprocess, resumable=True),
+    Command("reconstruct", ReconstructOptions, _reconstruct, resumable=True),
+    Command("reconstruct-mead", MeadOptions, _reconstruct_mead, resumable=True),
+    Command("detect-affwild2", AffWildOptions, _detect_affwild2, resumable=True),
     Command("export", ExportOptions, _export),
     Command("import", ImportOptions, _import),
     Command("assets", AssetsOptions, _assets),
@@ -143,6 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be valid text
+    command: Command | None = None
     try:
         if words[:1] == ["--version"]:
             print(f"ned {__version__}", flush=True)
@@ -159,7 +164,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _discard_output()
         return _PIPE_CLOSED
     except KeyboardInterrupt:
-        print("ned: interrupted, nothing was written", file=sys.stderr)
+        kept = command is not None and command.resumable
+        what = "run it again to go on" if kept else "nothing was written"
+        print(f"ned: interrupted, {what}", file=sys.stderr)
         return _INTERRUPTED
     except (NedError, OSError) as error:
         if verbose:

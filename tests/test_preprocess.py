@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import ned.core.stages
 import preprocessing.landmarks68
 import preprocessing.track
+from ned.cli import main
 from ned.core import similarity
 from ned.core.actor import Actor
 from ned.core.clip import Clip
@@ -450,3 +451,19 @@ def test_a_missing_detector_is_one_line(
 def test_the_rig_is_not_exported_as_flame(prepared: Path) -> None:
     with pytest.raises(InputError, match="holds the rig's units, not FLAME codes"):
         export_codes(ExportOptions(prepared))
+
+
+def test_an_interrupted_run_tells_how_to_go_on(
+    short_clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(preprocessing.track, "track_faces", interrupt)
+    folder = folder_of(tmp_path / "actor", short_clip)
+    assert main(["preprocess", str(folder), "test"]) == 130
+    assert capsys.readouterr().err == "ned: interrupted, run it again to go on\n"
+    assert not list(folder.rglob("*.partial"))
