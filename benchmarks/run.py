@@ -1,68 +1,146 @@
 """Run: all benchmarks, one after the other, as one page of Markdown.
 
-    python benchmarks/run.py [--quick] [--output benchmarks.md]
+    python benchmarks/run.py [--quick] [--only speed quality ...] [--output benchmarks.md]
 
-Prints a table of the targets first, then every benchmark's own tables. A full run takes half an
-hour and more on two cores; --quick takes some minutes, uses short clips and two of the real ones.
-What needs real footage (quality, rig variance) is left out, with a line that says so, where there
-is none: set NED_CLIPS and NED_JUDGE to the folders of clips and classifiers.
+Prints a table of the targets first, then every benchmark's own tables. A full run takes an hour
+and more on two cores; --quick takes some minutes, uses short clips and two of the real ones. Each
+benchmark is a process of its own, so that none sees another's memory or threads. What cannot run
+here is left out, with a line that says why: set NED_CLIPS and NED_JUDGE to the folders of clips and
+classifiers, NED_FLAME_SUPPORT to that of FLAME's free files. What fails is told likewise, the
+others go on, and the exit code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import math
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import evaluate
 import footage
 import memory
 import quality
+import rasterizer
 import rig_variance
 import speed
 import table
 
-_REPORTS = {
-    "speed": speed.report,
-    "memory": memory.report,
-    "rig_variance": rig_variance.report,
-    "quality": quality.report,
+SCRIPTS = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One script of this folder; all of them print Markdown and write their numbers with --json.
+
+    Attributes:
+        modules: that must be installed. footage: needs real clips. accepts: the options of this
+            script that it knows, too. quick: its flags for a quick run.
+    """
+
+    modules: tuple[str, ...] = ()
+    footage: bool = False
+    accepts: tuple[str, ...] = ()
+    quick: tuple[str, ...] = ("--quick",)
+
+
+BENCHMARKS = {
+    "speed": Benchmark(accepts=("clips_folder",)),
+    "memory": Benchmark(accepts=("clips_folder",)),
+    "rig_variance": Benchmark(footage=True, accepts=("clips_folder",)),
+    "quality": Benchmark(footage=True, accepts=("clips_folder", "judge")),
+    "evaluate": Benchmark(accepts=("clips_folder", "judge")),
+    "rasterizer": Benchmark(),
+    "flame_fit": Benchmark(("torch", "pytest"), quick=("--takes", "1", "--frames", "75")),
+    "preprocessing": Benchmark(("torch", "pytest"), accepts=("clips_folder",)),
+    "inner_loops": Benchmark(("pytest_benchmark",)),
 }
-_NEED_FOOTAGE = ("rig_variance", "quality")
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="short clips, fewer runs")
-    parser.add_argument("--only", nargs="+", choices=tuple(_REPORTS), default=list(_REPORTS))
+    parser.add_argument("--only", nargs="+", choices=tuple(BENCHMARKS), default=list(BENCHMARKS))
     parser.add_argument("--clips-folder", type=Path)
     parser.add_argument("--judge", type=Path)
     parser.add_argument("--output", type=Path, help="also write the page here")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     results: dict[str, Any] = {}
-    left_out = []
-    clips = footage.folder(options.clips_folder, "NED_CLIPS", "shared/clips")
+    texts, left_out, failed = [], [], []
     for name in options.only:
-        if name in _NEED_FOOTAGE and clips is None:
-            left_out.append(f"{name} was left out: set NED_CLIPS to a folder of real clips.")
+        why = hindrance(name, options.clips_folder)
+        if why is not None:
+            left_out.append(f"{name} was left out: {why}.")
             continue
         print(f"{name} ...", file=sys.stderr, flush=True)
-        results[name] = _run(name, options)
+        try:
+            text, results[name] = run(name, options)
+            texts.append(text)
+        except RuntimeError as error:
+            failed.append(str(error))
     rows = targets(results)
     page = [
         "## Benchmarks",
         *(["Quick: short and few clips; the targets are those of a full run."] * options.quick),
         *([table.markdown(["measure", "value", "target", "met"], rows)] if rows else []),
         *left_out,
-        *(_REPORTS[name](data) for name, data in results.items()),
+        *failed,
+        *texts,
     ]
     text = "\n\n".join(page) + "\n"
     print(text)
     if options.output is not None:
         options.output.write_text(text, encoding="utf-8")
+    return 1 if failed else 0
+
+
+def hindrance(name: str, clips: Path | None = None) -> str | None:
+    """Why a benchmark cannot run here; None if it can."""
+    benchmark = BENCHMARKS[name]
+    if benchmark.footage and footage.folder(clips, "NED_CLIPS", "shared/clips") is None:
+        return "set NED_CLIPS to a folder of real clips"
+    missing = [module for module in benchmark.modules if importlib.util.find_spec(module) is None]
+    if missing:
+        extra = "neural" if missing[0] == "torch" else "dev"
+        return f"{missing[0]} is not installed, see pip install 'ned[{extra}]'"
+    return None
+
+
+def run(name: str, options: argparse.Namespace) -> tuple[str, Any]:
+    """One benchmark in a process of its own: its Markdown and its numbers.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    benchmark = BENCHMARKS[name]
+    command = [sys.executable, str(SCRIPTS / f"{name}.py")]
+    if options.quick:
+        command += benchmark.quick
+    for flag in benchmark.accepts:
+        if getattr(options, flag) is not None:
+            command += [f"--{flag.replace('_', '-')}", str(getattr(options, flag))]
+    if name == "flame_fit" and footage.folder(None, "NED_FLAME_SUPPORT", "shared/flame_support"):
+        command += ["--topology", "full"]
+    elif name == "flame_fit":
+        command += ["--topology", "tiny"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "result.json"
+        done = subprocess.run(
+            [*command, "--json", str(path)],
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            check=False,
+        )
+        if done.returncode != 0:
+            code = done.returncode
+            how = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
+            raise RuntimeError(f"**{name} {how}**; run {command[1]} by itself to see why.")
+        return done.stdout.strip(), table.load(path)
 
 
 def targets(results: dict[str, Any]) -> list[list[Any]]:
@@ -92,32 +170,26 @@ def targets(results: dict[str, Any]) -> list[list[Any]]:
     if "rig_variance" in results:
         pooled = results["rig_variance"]["rows"][-1]["rig"]
         at_least("expression variance explained by the rig", pooled, rig_variance.LIMIT)
+    measured = []
     if "quality" in results:
-        for name, value, target, upper in quality.targets(results["quality"]["rows"]):
-            (at_most if upper else at_least)(name, value, target)
+        measured += quality.targets(results["quality"]["rows"])
+    if "evaluate" in results:
+        measured += evaluate.targets(results["evaluate"])
+    for name, value, target, upper in measured:
+        (at_most if upper else at_least)(name, value, target)
+    if "rasterizer" in results:
+        for row in results["rasterizer"]["rows"]:
+            if row["job"] == "a batch, 2 threads" and results["rasterizer"]["size"] == 224:
+                at_least("rasterizer, 224 x 224, images/s", row["rate"], rasterizer.LIMIT)
+        rate = results["rasterizer"]["rig_rate"]
+        at_least("conditioning of the rig, frames/s", rate, rasterizer.RIG_LIMIT)
+    if "preprocessing" in results:
+        for row in results["preprocessing"]["rows"]:
+            if not math.isnan(row["limit"] or math.nan):
+                name = f"preprocessing, {row['road']}, seconds per frame"
+                at_most(name, row["seconds"], row["limit"])
     return rows
 
 
-def _run(name: str, options: argparse.Namespace) -> Any:
-    """One benchmark in a process of its own, so that none sees another's memory or threads."""
-    command = [sys.executable, str(Path(__file__).with_name(f"{name}.py"))]
-    if options.quick:
-        command.append("--quick")
-    if options.clips_folder:
-        command += ["--clips-folder", str(options.clips_folder)]
-    if options.judge and name == "quality":
-        command += ["--judge", str(options.judge)]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "result.json"
-        done = subprocess.run(
-            [*command, "--json", str(path)], stdout=subprocess.DEVNULL, check=False
-        )
-        if done.returncode != 0:
-            code = done.returncode
-            how = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
-            sys.exit(f"{name} {how}; run {command[1]} by itself to see why")
-        return table.load(path)
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,6 +6,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,19 +16,22 @@ from numpy.typing import NDArray
 # At the end: a benchmark may have the name of the room that it measures.
 sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
+import evaluate
 import footage
 import quality
+import run
 import table
 
 from evaluation.region import FaceRegion
 
 
-def row(clip: str, emotion: str, value: float) -> dict[str, object]:
+def row(clip: str, emotion: str, value: float) -> dict[str, Any]:
     """What quality.py knows of a result, every measure the same."""
-    names = [*quality.SCORES, "gain", "source", "meant", "meant_closures", "closed"]
+    names: list[str] = [*quality.SCORES, "gain", "source", "meant", "meant_closures", "closed"]
     names += ["aperture_moves", "jaw_moves", "face"]
     fixed = {"clip": clip, "emotion": emotion, "exact": True, "seen": 3, "lost": 0}
-    return dict.fromkeys(names, value) | fixed
+    every: dict[str, Any] = dict.fromkeys(names, value)
+    return every | fixed
 
 
 def test_quality_scores_directed_clips_with_the_evaluation_room(
@@ -90,3 +94,69 @@ def test_repeated_footage_is_as_long_as_asked(tmp_path: Path) -> None:
 def test_tables_show_what_is_missing_as_a_dash() -> None:
     text = table.markdown(["name", "value"], [["a", 0.5], ["b", float("nan")]])
     assert text.splitlines() == ["| name | value |", "|---|---:|", "| a | 0.5 |", "| b | - |"]
+
+
+def test_every_target_has_a_row_and_a_verdict() -> None:
+    steps = [{"step": "fitting", "fps": 10.0, "target": 300}]
+    whole = [{"clip": "talk", "crf": 9.0, "ratio": 1.5}]
+    row_of = {"name": "with both judges", "seconds": 30.0, "megabytes": 0.2}
+    results = {
+        "speed": {"whole": whole, "steps": steps},
+        "memory": {"runs": [{"seconds": 5}, {"seconds": 120}], "ratio": 1.2},
+        "rig_variance": {"rows": [{"rig": 0.95}]},
+        "quality": {"rows": [row("talk_512", "happy", 1.0)]},
+        "evaluate": {"length": 10, "rows": [row_of]},
+        "rasterizer": {
+            "size": 224,
+            "rows": [{"job": "a batch, 2 threads", "rate": 200.0}],
+            "rig_rate": 90.0,
+        },
+        "preprocessing": {
+            "rows": [
+                {"road": "rig", "seconds": 0.1, "limit": 0.05},
+                {"road": "deca", "seconds": 0.1, "limit": np.nan},
+            ]
+        },
+    }
+    rows = {name: (wanted, met) for name, _, wanted, met in run.targets(results)}
+    assert rows["ned direct / bare encoding, talk, crf 9, wall time"] == ("<= 2", "yes")
+    assert rows["fitting, frames/s"] == (">= 300", "**NO**")
+    assert rows["peak memory, 120 s / 5 s of clip"] == ("<= 1.05", "**NO**")
+    assert rows["expression variance explained by the rig"][1] == "yes"
+    assert rows["closures, mean of the talking clips"] == (">= 0.9", "yes")
+    assert rows["ned evaluate with both judges, 10 s, seconds"] == ("<= 20", "**NO**")
+    assert rows["report of 10 s, megabytes"] == ("<= 3", "yes")
+    assert rows["rasterizer, 224 x 224, images/s"] == (">= 150", "yes")
+    assert rows["conditioning of the rig, frames/s"] == (">= 100", "**NO**")
+    assert rows["preprocessing, rig, seconds per frame"] == ("<= 0.05", "**NO**")
+    assert "preprocessing, deca, seconds per frame" not in rows
+    short = evaluate.targets({"length": 3, "rows": [row_of]})
+    assert [name for name, *_ in short] == ["report of 3 s, megabytes"]
+
+
+def test_one_failing_benchmark_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NED_CLIPS", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(run, "SCRIPTS", tmp_path)
+    (tmp_path / "memory.py").write_text("raise SystemExit(3)")
+    (tmp_path / "rasterizer.py").write_text(
+        "import sys\nfrom pathlib import Path\nprint('### Drawn', '--quick' in sys.argv)\n"
+        'Path(sys.argv[-1]).write_text(\'{"size": 100, "rows": []}\')\n'
+    )
+    output = tmp_path / "page.md"
+    code = run.main(
+        ["--only", "quality", "memory", "rasterizer", "--quick", "--output", str(output)]
+    )
+    page = output.read_text(encoding="utf-8")
+    assert code == 1 and page in capsys.readouterr().out
+    assert "quality was left out: set NED_CLIPS to a folder of real clips." in page
+    assert "**memory failed with exit code 3**" in page
+    assert "### Drawn True" in page
+
+
+def test_every_benchmark_is_a_script_that_says_what_it_measures() -> None:
+    for name in run.BENCHMARKS:
+        words = (run.SCRIPTS / f"{name}.py").read_text(encoding="utf-8")
+        assert words.startswith('"""') and '__name__ == "__main__"' in words
+        assert f"python benchmarks/{name}.py" in words and '"--json"' in words
