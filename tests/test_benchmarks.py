@@ -35,8 +35,9 @@ def row(clip: str, emotion: str, value: float) -> dict[str, Any]:
 
 
 def test_quality_scores_directed_clips_with_the_evaluation_room(
-    portrait: NDArray[np.uint8], tmp_path: Path
+    portrait: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(quality, "fingerprint", lambda *parts: "key")
     clip = tmp_path / "talking.mp4"
     write_talking_clip(clip, portrait, seconds=0.56, size=(240, 240))
     job = quality.ClipJob(clip, tmp_path, None, ("happy",), 0, "ultrafast", 1.0)
