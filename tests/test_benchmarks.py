@@ -143,7 +143,7 @@ def test_one_failing_benchmark_does_not_stop_the_others(
     (tmp_path / "memory.py").write_text("raise SystemExit(3)")
     (tmp_path / "rasterizer.py").write_text(
         "import sys\nfrom pathlib import Path\nprint('### Drawn', '--quick' in sys.argv)\n"
-        'Path(sys.argv[-1]).write_text(\'{"size": 100, "rows": []}\')\n'
+        'Path(sys.argv[-1]).write_text(\'{"size": 9, "rows": [], "rig_rate": 1}\')\n'
     )
     output = tmp_path / "page.md"
     code = run.main(
