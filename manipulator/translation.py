@@ -289,13 +289,14 @@ def translate_values(
     if not seen.any() or not np.any(wishes.intensity):
         return values.copy()
     bridged = bridge(values, seen)
-    given = torch.from_numpy(manipulator.normalised(bridged))
+    device = next(manipulator.networks.parameters()).device
+    given = torch.from_numpy(manipulator.normalised(bridged)).to(device)
     short = None
     if settings is not None and settings.precision == "bfloat16":
         short = manipulator.short_generator
     result = translate(given, wishes, manipulator.networks, settings, short)
-    changed = (result != given).any(1).numpy() & seen
-    restored = manipulator.restored(result.float().numpy())
+    changed = (result != given).any(1).cpu().numpy() & seen
+    restored = manipulator.restored(result.float().cpu().numpy())
     return np.where(changed[:, None], restored, values)
 
 
