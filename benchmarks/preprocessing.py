@@ -4,7 +4,8 @@
 
 Everything from opening the video to the last PNG counts, without the start of the interpreter; the
 first run of a road, on a few frames, is not counted (compiled code, loaded networks stay out of
-it: so do they in the figure that it is compared with). The baseline is the published pipeline,
+it: so do they in the figure that it is compared with). "Processor s" are seconds of all cores
+together, which other work on the machine does not change as much. The baseline is the published pipeline,
 estimated from its timed parts on the same kind of machine (two cores, 1920 x 1080, one face):
 23.2 and 25.4 seconds per frame in two runs; ratios are to the smaller one. FLAME, DECA and FSGAN
 files are made up (formulas, random weights) at their real sizes, FLAME's topology only where
@@ -57,12 +58,15 @@ def measure(work: Path, clips: Path | None, roads: list[str], frames: int) -> di
     for road in roads:
         wanted = min(frames, _NEURAL_FRAMES) if road.startswith("deca") else frames
         run(work, whole, road, 4)
+        used = time.process_time()
         seconds, count, size = run(work, whole, road, wanted)
+        used = time.process_time() - used
         rows.append(
             {
                 "road": road,
                 "frames": count,
                 "seconds": seconds / count,
+                "processor": used / count,
                 "ratio": BASELINE * count / seconds,
                 "limit": LIMITS[road],
                 "kilobytes": size / count / 1000,
@@ -136,6 +140,7 @@ def report(data: dict[str, Any]) -> str:
             row["road"],
             row["frames"],
             f"{row['seconds']:.4f}",
+            f"{row['processor']:.4f}",
             f"{row['ratio']:.0f}x",
             f"<= {row['limit']:g} s" if row["limit"] else "-",
             table.verdict(row["seconds"], row["limit"], at_least=False) if row["limit"] else "-",
