@@ -5,11 +5,12 @@
 Everything from opening the video to the last PNG counts, without the start of the interpreter; the
 first run of a road, on a few frames, is not counted (compiled code, loaded networks stay out of
 it: so do they in the figure that it is compared with). "Processor s" are seconds of all cores
-together, which other work on the machine does not change as much. The baseline is the published pipeline,
-estimated from its timed parts on the same kind of machine (two cores, 1920 x 1080, one face):
-23.2 and 25.4 seconds per frame in two runs; ratios are to the smaller one. FLAME, DECA and FSGAN
-files are made up (formulas, random weights) at their real sizes, FLAME's topology only where
-NED_FLAME_SUPPORT (or shared/flame_support) has head_template.obj.
+together, which other work on the machine does not change as much.
+
+The baseline is the published pipeline, estimated from its timed parts on the same kind of machine
+(two cores, 1920 x 1080, one face): 23.2 and 25.4 seconds per frame in two runs; ratios are to the
+smaller one. FLAME, DECA and FSGAN files are made up (formulas, random weights) at their real sizes,
+FLAME's topology only where NED_FLAME_SUPPORT (or shared/flame_support) has head_template.obj.
 """
 
 from __future__ import annotations
