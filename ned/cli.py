@@ -20,6 +20,7 @@ from ned.options.datasets import AffWildOptions, MeadOptions, ReconstructOptions
 from ned.options.exchange import ExportOptions, ImportOptions
 from ned.options.postprocess import PostprocessOptions
 from ned.options.preprocess import PreprocessOptions
+from ned.options.render import RenderOptions, TrainRendererOptions
 
 _OUR_PACKAGES = (
     *("ned", "preprocessing", "deca", "manipulator", "renderer", "postprocessing"),
@@ -101,6 +102,18 @@ def _import(options: ImportOptions, progress: Progress) -> Sequence[str]:
     return import_codes(options, progress)
 
 
+def _render(options: RenderOptions, progress: Progress) -> Sequence[str]:
+    from ned.render import render
+
+    return render(options, progress)
+
+
+def _train_renderer(options: TrainRendererOptions, progress: Progress) -> Sequence[str]:
+    from ned.train_renderer import train_renderer
+
+    return train_renderer(options, progress)
+
+
 @dataclass(frozen=True)
 class Command:
     """One row of the table: a subcommand, its options, and what runs it and returns its lines.
@@ -121,6 +134,8 @@ COMMANDS = (
     Command("evaluate", EvaluateOptions, _evaluate),
     Command("preprocess", PreprocessOptions, _preprocess, resumable=True),
     Command("postprocess", PostprocessOptions, _postprocess, resumable=True),
+    Command("render", RenderOptions, _render, resumable=True),
+    Command("train-renderer", TrainRendererOptions, _train_renderer, resumable=True),
     Command("reconstruct", ReconstructOptions, _reconstruct, resumable=True),
     Command("reconstruct-mead", MeadOptions, _reconstruct_mead, resumable=True),
     Command("detect-affwild2", AffWildOptions, _detect_affwild2, resumable=True),

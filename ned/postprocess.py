@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from ned.core.actor import Actor
 from ned.core.clip import Clip
-from ned.core.errors import AssetError, InputError
+from ned.core.errors import InputError
 from ned.core.frame_files import FileWriter, read_numbers
 from ned.core.imaging import read_image, read_mask
 from ned.core.progress import SILENT, Progress
 from ned.core.source import quoted
 from ned.core.stages import Record, fingerprint, locked, sweep
+from ned.inputs import read_boxes
 from ned.options.postprocess import PostprocessOptions
+from ned.options.render import device_of
+from ned.render import render_faces
 
 Image = NDArray[np.uint8]
 
@@ -33,7 +36,7 @@ def postprocess(options: PostprocessOptions, progress: Progress = SILENT) -> lis
 
     Raises:
         InputError: The folder is not preprocessed in test mode, or there is no rendered face.
-        AssetError: There is nothing to render with.
+        AssetError: A checkpoint is of another layout, or a file that FLAME needs is missing.
         OutputError: A file cannot be written.
     """
     from postprocessing.blend import Blending
@@ -42,7 +45,10 @@ def postprocess(options: PostprocessOptions, progress: Progress = SILENT) -> lis
     actor = Actor.open(options.celeb_path)
     experiment = actor.experiment(options.exp_name)
     if not options.skip_render:
-        render_faces(actor, experiment, options.checkpoints_dir, progress)
+        device = device_of(options.gpu_ids)
+        render_faces(
+            actor, experiment, options.checkpoints_dir, progress, options.which_epoch, device
+        )
     faces = experiment.frames("faces_aligned")
     if not faces:
         raise InputError(
@@ -71,26 +77,6 @@ def postprocess(options: PostprocessOptions, progress: Progress = SILENT) -> lis
                 f"{reel.video.name}, {len(reel.faces)} with a rendered face"
             )
     return lines
-
-
-def render_faces(
-    actor: Actor, experiment: Actor, checkpoints_dir: Path, progress: Progress = SILENT
-) -> None:
-    """Fill the experiment's faces_aligned by the actor's neural renderer.
-
-    Raises:
-        InputError: The folder of checkpoints is none.
-        AssetError: This version has no neural renderer.
-    """
-    if not checkpoints_dir.is_dir():
-        raise InputError(
-            f"<checkpoints_dir> {quoted(checkpoints_dir)} is not a folder; give that of the "
-            "actor's renderer, or --skip-render for faces that are rendered already"
-        )
-    raise AssetError(
-        f"the neural renderer that reads {quoted(checkpoints_dir)} is not part of this version; "
-        "render <exp_name>/faces_aligned elsewhere and give --skip-render, or use `ned direct`"
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +113,7 @@ def _reels(actor: Actor, faces: Mapping[int, Path]) -> list[_Reel]:
     found, first = [], 0
     for video in actor.videos:
         path = actor.boxes_file(video)
-        boxes = _read_boxes(path)
+        boxes = read_boxes(path)
         frames = range(first, first + len(boxes))
         own = {frame: face for frame, face in faces.items() if frame in frames}
         for kind, files in (("masks", masks), ("align_transforms", transforms)):
@@ -146,15 +132,6 @@ def _reels(actor: Actor, faces: Mapping[int, Path]) -> list[_Reel]:
             f"frame {beyond[0]} is rendered, but the actor's videos have {first} frames only"
         )
     return found
-
-
-def _read_boxes(path: Path) -> NDArray[np.int64]:
-    try:
-        return np.loadtxt(path, skiprows=1, ndmin=2).astype(np.int64).reshape(-1, 4)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{quoted(path)} holds no crop boxes; preprocess the actor in test mode"
-        ) from error
 
 
 def _hash(options: PostprocessOptions, reel: _Reel) -> str:

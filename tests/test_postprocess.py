@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ned.core.actor import Actor
 from ned.core.clip import Clip
-from ned.core.errors import AssetError, InputError
+from ned.core.errors import InputError
 from ned.core.imaging import read_image, read_mask, write_image
 from ned.options.postprocess import PostprocessOptions
 from ned.options.preprocess import PreprocessOptions
@@ -130,7 +130,7 @@ def test_script_blends_what_is_rendered_and_says_what_is_missing(
     words = ["./postprocess.sh", str(rendered.folder), "same", str(tmp_path / "checkpoints")]
     refused = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert "is not part of this version" in refused.stderr and refused.stderr.count("\n") == 1
+    assert "holds no renderer" in refused.stderr and refused.stderr.count("\n") == 1
     words.append("--skip-render")
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -142,7 +142,7 @@ def test_bad_folders_are_one_line(rendered: Actor, tmp_path: Path) -> None:
         postprocess(PostprocessOptions(rendered.folder, "other", skip_render=True))
     with pytest.raises(InputError, match="is not a folder"):
         postprocess(PostprocessOptions(rendered.folder, "same", tmp_path / "nothing"))
-    with pytest.raises(AssetError, match="not part of this version"):
+    with pytest.raises(InputError, match="holds no renderer"):
         postprocess(PostprocessOptions(rendered.folder, "same", tmp_path))
     rendered.frame_file("masks", 2).unlink()
     with pytest.raises(InputError, match="masks' has nothing for frame 2"):

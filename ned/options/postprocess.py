@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from ned.core.errors import InputError
 
@@ -24,6 +24,10 @@ class PostprocessOptions:
     """The experiment: a sub-folder, as named with manipulator/test.py."""
     checkpoints_dir: Positional[Path] = Path("checkpoints")
     """The actor's trained renderer."""
+    which_epoch: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    """The renderer's epoch; by default 20, else latest."""
+    gpu_ids: Annotated[str, arg(metavar="ID")] = "auto"
+    """The GPU to render on; -1 is the CPU."""
     skip_render: bool = False
     """Use the faces that lie in <exp_name>/faces_aligned already."""
     method: Method = "pyramid"

@@ -1,0 +1,83 @@
+"""Train renderer: the neural renderer of one actor, learnt from the actor's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import TYPE_CHECKING
+
+from ned.core.actor import Actor
+from ned.core.assets import find_asset, require_asset
+from ned.core.device import find_device, is_short_fast
+from ned.core.partial import output_errors
+from ned.core.progress import SILENT, Progress
+from ned.core.stages import locked
+from ned.inputs import face_model_of
+from ned.options.render import TrainRendererOptions, device_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+log = logging.getLogger(__name__)
+
+
+def train_renderer(options: TrainRendererOptions, progress: Progress = SILENT) -> list[str]:
+    """Train, or go on training; returns lines.
+
+    Raises:
+        InputError: The folder is not preprocessed, holds too few frames, or a value does not fit.
+        AssetError: Networks to begin with are missing or of another layout.
+        OutputError: A checkpoint cannot be written; the one before is kept.
+    """
+    from renderer import checkpoints
+    from renderer.course import Course
+    from renderer.dataset import Faces
+
+    settings, folder = options.settings, options.checkpoints_dir
+    actor = Actor.open(options.celeb)
+    faces = Faces.open(actor, size=settings.size)
+    device = find_device(device_of(options.gpu_ids))
+    auto = options.precision == "auto" and is_short_fast(device)
+    short = auto or options.precision == "bfloat16"
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / ".lock", folder):
+        course = Course(faces, folder, settings, device, short, _perceptual(options))
+        resumed = not options.restart and course.resume()
+        if options.load_pretrain is not None and not resumed:
+            name = checkpoints.load_networks(
+                options.load_pretrain, options.which_epoch, course.trainer
+            )
+            log.info("beginning with epoch %s of %s", name, options.load_pretrain)
+        checkpoints.write_record(
+            folder,
+            {
+                "settings": dataclasses.asdict(settings),
+                "actor": str(actor.folder.resolve()),
+                "face_model": face_model_of(actor),
+                "held_out": course.held_out,
+                "precision": "bfloat16" if short else "float32",
+            },
+        )
+        began = course.position.step
+        ended = course.run(options.minutes, progress)
+    position = course.position
+    lines = [
+        f"{folder}: {position.step} steps ({position.step - began} of them now), "
+        f"{min(position.epoch, settings.epochs)} of {settings.epochs} epochs; {ended}"
+    ]
+    if course.held_out:
+        lines.append(f"{folder / 'web' / 'index.html'} shows held-out frames")
+    return lines
+
+
+def _perceptual(options: TrainRendererOptions) -> nn.Module | None:
+    """The distance of pictures that was asked for; raises AssetError."""
+    from renderer.losses import PerceptualLoss, StructureLoss
+
+    kind = options.perceptual
+    if kind == "auto":
+        kind = "vgg" if find_asset("vgg19") is not None else "structure"
+    if kind == "vgg":
+        return PerceptualLoss.load(require_asset("vgg19"))
+    return StructureLoss() if kind == "structure" else None
