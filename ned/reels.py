@@ -189,6 +189,13 @@ def remove_stale(actor: Actor, reels: Sequence[Reel], hashes: Sequence[Mapping[s
     for reel, wanted in zip(reels, hashes, strict=True):
         record = reel.record
         moved = (record.first, record.count, record.split) != (reel.first, reel.kept, actor.split)
+        if record.split != actor.split and set(record.made) & set(KINDS):
+            log.warning(
+                "%s was prepared in %s before; these files are replaced by %s",
+                quoted(reel.video.name),
+                _layout(record.split),
+                _layout(actor.split),
+            )
         stale = {
             kind
             for kind, made in record.made.items()
@@ -210,3 +217,7 @@ def _remove(actor: Actor, record: Record, kinds: set[str]) -> None:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
     record.drop(kinds)
+
+
+def _layout(split: int | None) -> str:
+    return "one folder of each kind" if split is None else f"sequences of {split} frames"
