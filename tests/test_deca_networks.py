@@ -109,11 +109,12 @@ def test_golden_bytes(golden: Golden) -> None:
     golden.check(CROP, "tensor2image_out", to_bytes(given)[..., ::-1])
 
 
-def test_golden_spherical_harmonics(golden: Golden) -> None:
-    golden.check(TINY, "sh_constant_factor", HARMONIC_FACTORS)
-    normals = golden[TINY]["sh_normals"].transpose(0, 2, 3, 1)
-    shading = harmonic_shading(normals, golden[TINY]["sh_coeff"])
-    golden.check(TINY, "sh_shading", shading.transpose(0, 3, 1, 2))
+@pytest.mark.parametrize("file", [TINY, "deca_flame_topology.npz"])
+def test_golden_spherical_harmonics(golden: Golden, file: str) -> None:
+    golden.check(file, "sh_constant_factor", HARMONIC_FACTORS)
+    normals = golden[file]["sh_normals"].transpose(0, 2, 3, 1)
+    shading = harmonic_shading(normals, golden[file]["sh_coeff"])
+    golden.check(file, "sh_shading", shading.transpose(0, 3, 1, 2))
 
 
 def test_a_crop_put_back_is_the_image_and_points_return() -> None:
@@ -180,7 +181,8 @@ def test_a_grid_has_the_normals_of_the_mesh_it_is(golden: Golden) -> None:
     a = (top * 256 + left).ravel()  # top-left texel of each quad, columns outside rows
     quads = np.stack([np.stack([a, a + 256, a + 1], 1), np.stack([a + 1, a + 256, a + 257], 1)], 1)
     dense = quads.reshape(-1, 3)
-    golden.check(TINY, "dense_faces_head", dense[:6])
+    for file in (TINY, "deca_flame_topology.npz"):
+        golden.check(file, "dense_faces_head", dense[:6])
     assert len(dense) == 122990  # as many as the published list has
     wanted = vertex_normals(waves.reshape(1, -1, 3), dense).reshape(1, 256, 256, 3)
     result = grid_normals(waves[None], columns, rows)

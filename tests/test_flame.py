@@ -60,6 +60,15 @@ def golden_flame(golden: Golden, file: str, folder: Path) -> Flame:
     return load_flame(folder / "generic_model.pkl", flame_support() / "landmark_embedding.npy")
 
 
+def test_rotations_and_yaw_agree_with_the_golden_ones(golden: Golden, flame: Flame) -> None:
+    turned = rotations(torch.tensor(golden["deca_nets.npz"]["rodrigues_in"]))
+    golden.check("deca_nets.npz", "rodrigues_out", turned)
+    yaw = np.rad2deg(golden["deca_nets.npz"]["euler_y"])
+    whole = np.minimum(np.round(yaw), 39).astype(int)
+    wanted = np.where(whole >= 0, whole, np.minimum(39 - whole, 78))
+    np.testing.assert_array_equal(flame.contour_rows(turned), wanted)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("file", ["deca_tiny.npz", "deca_flame_topology.npz"])
 def test_vertices_and_landmarks_agree_with_the_golden_ones(
