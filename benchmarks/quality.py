@@ -45,7 +45,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import footage
 import numpy as np
@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="of each clip at most; 0: all")
     parser.add_argument("--preset", default="medium", help="of the encoder")
     parser.add_argument("--intensity", type=float, default=1.0)
+    parser.add_argument("--director", choices=("procedural", "learned"), default="procedural")
     parser.add_argument("--work", type=Path, help="keep tracks and results here for the next run")
     parser.add_argument("--jobs", type=int, default=2, help="clips measured at the same time")
     parser.add_argument("--quick", action="store_true", help="two clips, three seconds of each")
@@ -109,6 +110,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 seconds=seconds,
                 preset=options.preset,
                 intensity=options.intensity,
+                director=options.director,
             )
             for clip in clips
         ]
@@ -129,6 +131,7 @@ class ClipJob:
     seconds: float
     preset: str
     intensity: float
+    director: Literal["procedural", "learned"] = "procedural"
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ def measure_clip(job: ClipJob) -> list[dict[str, Any]]:
         performance.save(saved)
     source = Seen(clip, [performance], len(performance), Sound.open(path))
     panel = Panel(find_classifiers(job.judge, threads=1) if job.judge is not None else ())
-    settings = (job.seconds, job.preset, job.intensity, job.clip.stat().st_size)
+    settings = (job.seconds, job.preset, job.intensity, job.director, job.clip.stat().st_size)
     judges = [(c.name, c.path.stat().st_size) for c in panel.classifiers]
     rows = []
     for emotion in (UNEDITED, *job.emotions):
@@ -204,6 +207,7 @@ def _make(job: ClipJob, source: Any, emotion: str, performance: Path, result: Pa
         output=result,
         emotion=(emotion if emotion != UNEDITED else "neutral",),
         intensity=job.intensity,
+        director=job.director,
         preset=job.preset,
         performance=performance,
         sidecar=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from manipulator.speech_lock import SpeechLock
 from manipulator.styles import Style
 from ned.core.performance import Performance
 from ned.core.timeline import Timeline
+
+if TYPE_CHECKING:
+    from manipulator.learned import LearnedDirector
 
 REGIONS = ("brows", "eyes", "mouth")
 _LIP_UNITS = (
@@ -37,6 +41,8 @@ class Direction:
         style: expressive style of a reference clip, or None. intensity: its strength, 0–1.5.
         regions: parts of the face that may change.
         speech_lock: 0–1. seed: of everything random. variant: of each emotion, None = first.
+        director: trained networks that say what changes, with the style of a reference if there
+            is one; None follows the prototypes.
     """
 
     timeline: Timeline | None = None
@@ -46,6 +52,7 @@ class Direction:
     speech_lock: float = 1.0
     seed: int = 0
     variant: int | None = None
+    director: LearnedDirector | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,9 @@ def direct_performance(
     lasting[present] = dynamics.sustained(units[present], settings.sustain * rate) * rig.emotional
     generator = np.random.default_rng(direction.seed)
 
-    if direction.style is not None:
+    if direction.director is not None:
+        names, weights, change = _learned(performance, direction, direction.director)
+    elif direction.style is not None:
         names: tuple[str, ...] = ()
         weights = np.zeros((len(units), 0), np.float32)
         change = np.zeros_like(units)
@@ -131,6 +140,21 @@ def direct_performance(
     change = _yield_to_eyes(change, rig, activity, settings)
     change[~present] = 0
     return Directed(change.astype(np.float32), weights, names)
+
+
+def _learned(
+    performance: Performance, direction: Direction, director: LearnedDirector
+) -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[np.float32]]:
+    """Emotions, their (T, E) weights and the (T, U) change that trained networks ask for."""
+    if director.reference is not None:
+        share = np.full((len(performance), 1), direction.intensity, np.float32)
+        change = director.change(performance, director.reference[None], share)
+        return (), share[:, :0], change
+    assert direction.timeline is not None
+    names = tuple(sorted({e for key in direction.timeline.keys for e in key.mixture}))
+    weights = direction.timeline.weights(performance.times, names)
+    styles = director.styles(names, direction.seed, direction.variant)
+    return names, weights, director.change(performance, styles, weights)
 
 
 class _Activity:

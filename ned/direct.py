@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from manipulator.directing import Directed, Direction, direct_performance
 from manipulator.prototypes import load_prototypes
 from manipulator.styles import Style, style_from
 from ned.core.assets import require_asset
+from ned.core.checkpoint import require_torch
 from ned.core.clip import Clip, Frame
 from ned.core.encoder import EncoderSettings
 from ned.core.errors import InputError, NoFaceError
@@ -40,6 +42,9 @@ from renderer.anchors import steady_landmarks
 from renderer.shading import Shading
 from renderer.strength import edit_strength, skipped_frames
 from renderer.warp import FaceEdit, WarpRenderer
+
+if TYPE_CHECKING:
+    from manipulator.learned import LearnedDirector
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +79,8 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
     _check_results(options)
     rig = load_rig()
     timeline = _timeline(options, clip) if options.reference is None else None
-    style = _style(options, rig, progress)
+    director = _director(options, rig, progress)
+    style = _style(options, rig, progress) if director is None else None
     performance = _perform(options, clip, rig, progress)
     direction = Direction(
         timeline=timeline,
@@ -84,6 +90,7 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
         speech_lock=options.speech_lock,
         seed=options.seed,
         variant=options.variant,
+        director=director,
     )
     directed = direct_performance(performance, direction, rig)
     performance = dataclasses.replace(performance, directed=performance.units + directed.change)
@@ -193,18 +200,35 @@ def _held(track: Track, clip: Clip) -> Track:
     return Track(size=track.size, times=times, **held)
 
 
+def _director(options: DirectOptions, rig: Rig, progress: Progress) -> LearnedDirector | None:
+    """The networks that direct, with the style of the reference; None if rules direct."""
+    if options.director == "procedural":
+        return None
+    require_torch("the learned director")
+    from manipulator.learned import LearnedDirector
+
+    if options.reference is None:
+        return LearnedDirector.load(rig)
+    return LearnedDirector.load(rig, reference=_reference(options.reference, rig, progress))
+
+
 def _style(options: DirectOptions, rig: Rig, progress: Progress) -> Style | None:
     if options.reference is None:
         return None
-    still = is_still_name(options.reference)
-    clip = Clip.open(options.reference, duration=_STILL_FRAMES / 25 if still else None)
+    return style_from(_reference(options.reference, rig, progress), rig)
+
+
+def _reference(path: Path, rig: Rig, progress: Progress) -> Performance:
+    """The performance of a clip or picture whose style is taken over."""
+    still = is_still_name(path)
+    clip = Clip.open(path, duration=_STILL_FRAMES / 25 if still else None)
     try:
         track = track_actor(clip, 0, progress)
     except NoFaceError as error:
         raise NoFaceError(
-            f"no face was found in the reference '{options.reference}'; give a clip that shows one"
+            f"no face was found in the reference '{path}'; give a clip that shows one"
         ) from error
-    return style_from(fit(track, rig, progress=progress), rig)
+    return fit(track, rig, progress=progress)
 
 
 def _render(

@@ -16,6 +16,7 @@ from ned.core.errors import InputError, OutputError
 from ned.core.notation import check_intensity
 
 Region = Literal["brows", "eyes", "mouth"]
+Director = Literal["procedural", "learned"]
 REGIONS: tuple[Region, ...] = ("brows", "eyes", "mouth")
 
 _STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
@@ -69,6 +70,9 @@ class DirectOptions:
     """Which face, counted from 0 for the largest."""
     tracker: Literal["mesh", "bundle"] = "mesh"
     """What follows faces: MediaPipe's mesh, or its Face Landmarker bundle (`ned assets`)."""
+    director: Director = "procedural"
+    """Who decides what the face does: rules (procedural), or networks that were trained on
+    made-up performances (learned; needs torch)."""
     regions: tuple[Region, ...] = REGIONS
     """Parts of the face that may change."""
     speech_lock: float = 1.0

@@ -1,0 +1,165 @@
+"""Learned director: the change of a performance as trained networks see it.
+
+The change is what the generator makes of a window in the wished style, minus what it makes of it in
+the clip's own style. What the networks cannot reproduce cancels out, a weight of 0 changes nothing,
+and the speech lock, the regions and the eyes are left to `manipulator.directing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deca.rig import Rig
+from manipulator.checkpoints import Manipulator, load_manipulator
+from manipulator.translation import (
+    bridge,
+    overlap_add,
+    reference_style,
+    styles_of_latent,
+    window_weights,
+    windows_of,
+)
+from ned.core.errors import InputError
+from ned.core.performance import Performance
+
+_RATE = 25.0  # frames per second that the networks know
+_SLACK = 1.12  # rates up to this factor from it are taken as they are
+_LATENTS = 256  # of which a plain label's style is the middle
+_BATCH = 512
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedDirector:
+    """Trained networks, ready to direct performances of the rig.
+
+    Attributes:
+        manipulator: made for the rig. reference: (S,) style to take on, None for labels.
+    """
+
+    manipulator: Manipulator
+    reference: Tensor | None = None
+
+    @classmethod
+    def load(
+        cls, rig: Rig, path: Path | None = None, reference: Performance | None = None
+    ) -> LearnedDirector:
+        """Networks from a file, by default the one that ships with the package.
+
+        Raises:
+            InputError, AssetError: the file cannot be used, or was not made for this rig.
+        """
+        if path is None:
+            path = Path(str(resources.files("configs").joinpath("manipulator_rig.safetensors")))
+        manipulator = load_manipulator(path)
+        if manipulator.face_model != "rig" or manipulator.unit_names != rig.names:
+            raise InputError(
+                f"'{path.name}' was trained for another face model or rig; "
+                "train one with `ned train-manipulator --database synthetic`"
+            )
+        director = cls(manipulator)
+        return director if reference is None else cls(manipulator, director.style_of(reference))
+
+    def style_of(self, performance: Performance) -> Tensor:
+        """(S,) geometric median of the styles of a performance's windows."""
+        present = performance.track.present
+        return self.style_of_units(performance.units[present], performance.times[present])
+
+    def styles(self, names: Sequence[str], seed: int = 0, variant: int | None = None) -> Tensor:
+        """(E, S) styles of emotions.
+
+        The plain one is the mean over many latents; other seeds and variants are single latents.
+
+        Raises:
+            InputError: the networks do not know an emotion.
+        """
+        known = self.manipulator.settings.emotions
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise InputError(
+                f"the learned director does not know '{unknown[0]}', only {', '.join(known)}; "
+                "use --director procedural"
+            )
+        networks = self.manipulator.networks
+        plain = variant is None and seed == 0
+        generator = torch.Generator().manual_seed(0 if plain else 1000 * (variant or 0) + seed + 1)
+        count = _LATENTS if plain else 1
+        latents = torch.randn(count, networks.settings.latent, generator=generator)
+        styles = torch.stack([styles_of_latent(networks, each[None]) for each in latents])
+        return styles.mean(0)[[known.index(name) for name in names]]
+
+    def change(
+        self, performance: Performance, styles: Tensor, weights: NDArray[np.floating]
+    ) -> NDArray[np.float32]:
+        """The change of units that styles ask for.
+
+        Args:
+            styles: (E, S). weights: (T, E) how far to go from the clip's own style to each; more
+                than 1 goes beyond it.
+
+        Returns:
+            (T, U), exactly 0 where all weights are.
+        """
+        present, times = performance.track.present, performance.times
+        units = bridge(performance.units, present)
+        own = self.style_of_units(performance.units[present], times[present])
+        return self.change_from(own, units, times, styles, weights)
+
+    @torch.inference_mode()
+    def change_from(
+        self,
+        own: Tensor,
+        units: NDArray[np.float32],
+        times: NDArray[np.float64],
+        styles: Tensor,
+        weights: NDArray[np.floating],
+    ) -> NDArray[np.float32]:
+        """The same for (T, U) units at (T,) seconds, all seen, whose own style (S,) is known."""
+        units, even = _even(units, times)
+        wanted = np.stack([np.interp(even, times, w) for w in weights.T], axis=1)
+        networks, length = self.manipulator.networks, self.manipulator.settings.window
+        lacking = max(length - len(units), 0)
+        given = self._given(np.pad(units, ((0, lacking), (0, 0)), mode="edge"))
+        wanted = np.pad(wanted, ((0, lacking), (0, 0)), mode="edge")
+        share = torch.from_numpy(wanted.astype(np.float32))
+        taps = torch.from_numpy(window_weights(length).astype(np.float32))
+        mixed = torch.einsum("wle,l->we", windows_of(share, length), taps)
+        moved = mixed @ (styles - own)
+        windows = windows_of(given, length)
+        parts = []
+        for part, step in zip(windows.split(_BATCH), moved.split(_BATCH), strict=True):
+            there = networks.generator(part, own + step)
+            parts.append(there - networks.generator(part, own.expand(len(part), -1)))
+        spread = torch.from_numpy(self.manipulator.spread)
+        even_change = (overlap_add(torch.cat(parts), "averaged") * spread).numpy()[: len(even)]
+        change = np.stack([np.interp(times, even, c) for c in even_change.T], axis=1)
+        change[~weights.any(1)] = 0
+        return change.astype(np.float32)
+
+    def style_of_units(self, units: NDArray[np.float32], times: NDArray[np.float64]) -> Tensor:
+        """(S,) the same of (T, U) units at (T,) seconds, all seen."""
+        return reference_style(self.manipulator.networks, [self._given(_even(units, times)[0])])
+
+    def _given(self, units: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(self.manipulator.normalised(units))
+
+
+def _even(
+    units: NDArray[np.float32], times: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """(T, U) at `times` -> the same at (about) the networks' frame rate, and its times."""
+    if len(times) < 3:
+        return units, times
+    rate = 1 / max(float(np.median(np.diff(times))), 1e-3)
+    if _RATE / _SLACK <= rate <= _RATE * _SLACK:
+        return units, times
+    even = np.arange(times[0], times[-1] + 1e-9, 1 / _RATE)
+    columns = [np.interp(even, times, column) for column in units.T]
+    return np.stack(columns, axis=1).astype(np.float32), even

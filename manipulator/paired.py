@@ -1,0 +1,255 @@
+"""Pairs: training on performances that were played with several emotions over the same words.
+
+NED learns from unpaired recordings: a discriminator tells whether a translated window looks like
+the wanted emotion, and a cycle keeps the rest. Synthetic takes hold more: the same words, actor and
+moment with every emotion. Where that is known, the translation is learned from it directly, which
+is steadier and many times faster than a game between networks. The networks, their use, and the
+meaning of styles are those of NED; docs/manipulator.md tells what was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from manipulator.data.synthetic import SyntheticPerformance
+from manipulator.networks import Networks
+from ned.core.progress import SILENT, Progress
+
+_REFERENCES = 2  # windows that give a style
+
+
+@dataclass(frozen=True)
+class PairedSettings:
+    """How pairs are learned.
+
+    Attributes:
+        iterations: of encoder and generator. mapping_iterations: of the mapping network after them.
+        batch: windows in an iteration. rate: of Adam at its highest; it falls along a cosine.
+        motion: weight of the error of frame-to-frame differences. size: weight of the squared
+            styles, which keeps them near zero. short: train in bfloat16 where torch can.
+        strong: least mean intensity of the takes that the mapping network imitates, so that a
+            label without an intensity means a clear expression.
+    """
+
+    iterations: int = 12000
+    mapping_iterations: int = 3000
+    batch: int = 64
+    rate: float = 1e-3
+    motion: float = 0.5
+    size: float = 1e-3
+    short: bool = True
+    strong: float = 0.85
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Takes with all their emotions, in normalised values.
+
+    Attributes:
+        values: (N, E, T, V) as measured; zero beyond a take's length.
+        change: (N, E, T, V) what each emotion adds. lengths: (N,) frames of each take.
+        intensity: (N, E) mean strength. mirror: (V,) column of the same value on the other side.
+    """
+
+    values: Tensor
+    change: Tensor
+    lengths: Tensor
+    intensity: Tensor
+    mirror: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        performances: Sequence[SyntheticPerformance],
+        emotions: Sequence[str],
+        mean: NDArray[np.float32],
+        deviation: NDArray[np.float32],
+        mirror: NDArray[np.int64],
+    ) -> Pairs:
+        """Sort performances into takes; takes that lack an emotion are left out."""
+        takes: dict[int, dict[str, SyntheticPerformance]] = {}
+        for performance in performances:
+            takes.setdefault(performance.take, {})[performance.emotion] = performance
+        whole = [take for take in takes.values() if set(emotions) <= set(take)]
+        lengths = [len(take[emotions[0]].units) for take in whole]
+        shape = (len(whole), len(emotions), max(lengths), len(mean))
+        values, change = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        intensity = np.zeros(shape[:2], np.float32)
+        for n, take in enumerate(whole):
+            for e, emotion in enumerate(emotions):
+                performance = take[emotion]
+                values[n, e, : lengths[n]] = (performance.units - mean) / deviation
+                change[n, e, : lengths[n]] = performance.change / deviation
+                intensity[n, e] = performance.intensity.mean()
+        return cls(
+            torch.from_numpy(values),
+            torch.from_numpy(change),
+            torch.tensor(lengths),
+            torch.from_numpy(intensity),
+            torch.from_numpy(mirror),
+        )
+
+    def windows(self, take: Tensor, emotion: Tensor, start: Tensor, window: int) -> Tensor:
+        """(B, 2, window, V) values and change of windows."""
+        frames = start[:, None] + torch.arange(window)
+        index = (take[:, None], emotion[:, None], frames)
+        return torch.stack([self.values[index], self.change[index]], dim=1)
+
+
+@dataclass(frozen=True)
+class PairedBatch:
+    """What one iteration sees: (B, T, V) windows, their translations, (B, R, T, V) references."""
+
+    real: Tensor
+    wanted: Tensor
+    references: Tensor
+
+
+def paired_batches(
+    pairs: Pairs, window: int, batch: int, generator: torch.Generator
+) -> Iterator[PairedBatch]:
+    """Random windows for ever: from any emotion to any, style from other moments of the take."""
+    count, emotions = pairs.values.shape[:2]
+    while True:
+        take = torch.randint(count, (batch,), generator=generator)
+        source = torch.randint(emotions, (batch,), generator=generator)
+        target = torch.randint(emotions, (batch,), generator=generator)
+        room = (pairs.lengths[take] - window + 1).float()
+        starts = (torch.rand(_REFERENCES + 1, batch, generator=generator) * room).long()
+        real, had = pairs.windows(take, source, starts[0], window).unbind(1)
+        added = pairs.windows(take, target, starts[0], window)[:, 1]
+        shown = [pairs.windows(take, target, start, window)[:, 0] for start in starts[1:]]
+        references = torch.stack(shown, dim=1)
+        wanted = real + added - had
+        if torch.rand((), generator=generator) < 0.5:
+            real, wanted = real[..., pairs.mirror], wanted[..., pairs.mirror]
+            references = references[..., pairs.mirror]
+        yield PairedBatch(real, wanted, references)
+
+
+def train_pairs(
+    networks: Networks,
+    pairs: Pairs,
+    settings: PairedSettings = PairedSettings(),
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> dict[str, float]:
+    """Train style encoder and generator on pairs, then the mapping network on their styles.
+
+    Returns:
+        Mean losses of the last tenth of the iterations, and of the mapping network.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    learning = [*networks.style_encoder.parameters(), *networks.generator.parameters()]
+    optimiser = torch.optim.Adam(learning, lr=settings.rate, betas=(0.9, 0.99))
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.iterations)
+    batches = paired_batches(pairs, networks.settings.window, settings.batch, generator)
+    sums: dict[str, float] = {}
+    last = settings.iterations - max(1, settings.iterations // 10)
+    with progress.stage("learning pairs", settings.iterations) as step:
+        for iteration in range(settings.iterations):
+            losses = paired_losses(networks, next(batches), settings)
+            optimiser.zero_grad(set_to_none=True)
+            losses["total"].backward()
+            torch.nn.utils.clip_grad_norm_(learning, 1.0)
+            optimiser.step()
+            falling.step()
+            if iteration >= last:
+                for name, value in losses.items():
+                    share = value.item() / (settings.iterations - last)
+                    sums[name] = sums.get(name, 0.0) + share
+            step(1)
+    sums["mapping"] = train_mapping(networks, pairs, settings, generator, progress)
+    return sums
+
+
+def paired_losses(
+    networks: Networks, batch: PairedBatch, settings: PairedSettings
+) -> dict[str, Tensor]:
+    """Mean absolute errors of windows and of their motion; "total" is weighted."""
+    count, references = batch.references.shape[:2]
+    with torch.autocast("cpu", torch.bfloat16, enabled=settings.short):
+        styles = networks.style_encoder(batch.references.flatten(0, 1))
+        style = styles.view(count, references, -1).mean(1)
+        made = networks.generator(batch.real, style)
+    style, error = style.float(), made.float() - batch.wanted
+    shape = error.abs().mean()
+    motion = error.diff(dim=1).abs().mean()
+    size = (style**2).mean()
+    total = shape + settings.motion * motion + settings.size * size
+    return {"shape": shape, "motion": motion, "size": size, "total": total}
+
+
+def train_mapping(
+    networks: Networks,
+    pairs: Pairs,
+    settings: PairedSettings,
+    generator: torch.Generator,
+    progress: Progress = SILENT,
+) -> float:
+    """Teach the mapping network the styles that the encoder finds in strong takes.
+
+    Noise becomes styles with the energy distance (Székely & Rizzo, 2013) as loss: zero only where
+    both distributions are equal, so takes stay as different from each other as actors are.
+    """
+    styles = [each.detach() for each in clip_styles(networks, pairs, settings.strong)]
+    optimiser = torch.optim.Adam(networks.mapping_network.parameters(), lr=settings.rate)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.mapping_iterations)
+    total, last = 0.0, max(1, settings.mapping_iterations // 10)
+    with progress.stage("learning labels", settings.mapping_iterations) as step:
+        for iteration in range(settings.mapping_iterations):
+            emotion = int(torch.randint(len(styles), (), generator=generator))
+            known = styles[emotion]
+            shown = known[torch.randint(len(known), (128,), generator=generator)]
+            latent = torch.randn(128, networks.settings.latent, generator=generator)
+            made = networks.mapping_network(latent, torch.full((128,), emotion))
+            loss = energy_distance(made, shown)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            falling.step()
+            if iteration >= settings.mapping_iterations - last:
+                total += loss.item() / last
+            step(1)
+    return total
+
+
+def clip_styles(networks: Networks, pairs: Pairs, strong: float = 0.0) -> list[Tensor]:
+    """One (M, S) tensor per emotion: mean style of each take's windows.
+
+    Args:
+        strong: least mean intensity, or that of the strongest take if none reaches it; takes
+            without any expression, neutral ones, always count.
+    """
+    window, found = networks.settings.window, []
+    with torch.no_grad():
+        for emotion in range(pairs.values.shape[1]):
+            rows = []
+            least = min(strong, float(pairs.intensity[:, emotion].max()))
+            for take, length in enumerate(pairs.lengths.tolist()):
+                intensity = float(pairs.intensity[take, emotion])
+                if 0 < intensity < least:
+                    continue
+                whole = pairs.values[take, emotion, :length]
+                shown = whole.unfold(0, window, window // 2).transpose(1, 2)
+                rows.append(networks.style_encoder(shown).mean(0))
+            found.append(torch.stack(rows))
+    return found
+
+
+def energy_distance(first: Tensor, second: Tensor) -> Tensor:
+    """Energy distance of two samples (M, S) and (N, S), at least 0 up to its sampling error."""
+    across = torch.cdist(first, second).mean()
+    return 2 * across - _mean_apart(first) - _mean_apart(second)
+
+
+def _mean_apart(points: Tensor) -> Tensor:
+    count = len(points)
+    distance = (points[:, None] - points).pow(2).sum(-1).add(1e-12).sqrt()
+    return distance.sum() / (count * (count - 1))
