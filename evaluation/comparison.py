@@ -170,7 +170,9 @@ class Comparison:
         self.scores += drift
         shots = face.track.shots[:count]
         unknown = np.where(both[:, None, None], 0, np.nan)
-        self.scores += temporal.jitter_scores(before + unknown, after + unknown, shots, block)
+        self.scores += temporal.jitter_scores(
+            before + unknown, after + unknown, shots, block, self._same_size
+        )
         curves = {name: 100 * o for name, o in zip(("source", "result"), openings, strict=True)}
         self._draw("opening of the lips", "% of eye distance", curves)
 

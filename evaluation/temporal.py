@@ -49,14 +49,19 @@ def jitter_scores(
     result: NDArray[np.floating],
     shots: NDArray[np.int32],
     block: int,
+    same_size: bool = True,
 ) -> list[Score]:
     """Jitter of each part of the face.
 
     Args:
         source, result: (T, 478, 2) pixels, NaN where a face is not seen. shots: (T,) shot of each
             frame; differences are not taken across cuts.
+        same_size: pixels of both mean the same; else each is measured in its own median distance
+            of the outer eye corners, which squinting narrows a little.
     """
-    scale = np.nanmedian(eye_distance(source)), np.nanmedian(eye_distance(result))
+    scale = [np.nanmedian(eye_distance(track)) for track in (source, result)]
+    if same_size:
+        scale[1] = scale[0]
     same = shots[2:] == shots[:-2]
     scores = []
     for part, points in groups().items():

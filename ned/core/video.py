@@ -423,6 +423,8 @@ def _codec_options(settings: EncoderSettings, format_name: str) -> dict[str, str
             presets = ", ".join(_PRESETS)
             raise InputError(f"{settings.codec} has no preset {settings.preset!r}; {presets}")
         options["preset"] = settings.preset
+    if settings.codec == "libx264":
+        options["x264-params"] = "deterministic=1"  # FFmpeg lets threads change the result
     if settings.codec == "libx265":
         options["x265-params"] = "log-level=error"
     if format_name == "avi":
