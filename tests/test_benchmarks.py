@@ -112,7 +112,7 @@ def test_every_target_has_a_row_and_a_verdict() -> None:
             "rows": [{"job": "a batch, 2 threads", "rate": 200.0}],
             "rig_rate": 90.0,
         },
-        "preprocessing": {
+        "staged": {
             "rows": [
                 {"road": "rig", "seconds": 0.1, "limit": 0.05},
                 {"road": "deca", "seconds": 0.1, "limit": np.nan},

@@ -1,6 +1,6 @@
 """Preprocessing: seconds per 1080p frame of ./preprocess.sh in test mode, on each road.
 
-    python benchmarks/preprocessing.py [--quick] [--frames 100] [--json preprocessing.json]
+    python benchmarks/staged.py [--quick] [--frames 100] [--json staged.json]
 
 Everything from opening the video to the last PNG counts, without the start of the interpreter; the
 first run of a road, on a few frames, is not counted (compiled code, loaded networks stay out of
