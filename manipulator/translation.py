@@ -148,7 +148,9 @@ def label_styles(networks: Networks, seed: int = 0) -> Tensor:
 def styles_of_latent(networks: Networks, latent: Tensor) -> Tensor:
     """(E, S) the style of every emotion for a (1, L) latent."""
     count = len(networks.settings.emotions)
-    return networks.mapping_network(latent.expand(count, -1), torch.arange(count))
+    latent = latent.to(next(networks.parameters()).device)
+    emotions = torch.arange(count, device=latent.device)
+    return networks.mapping_network(latent.expand(count, -1), emotions)
 
 
 @torch.inference_mode()

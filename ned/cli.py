@@ -18,9 +18,11 @@ from ned.core.progress import SILENT, Progress, TerminalProgress
 from ned.options import AssetsOptions, DemoOptions, DirectOptions, EvaluateOptions, InfoOptions
 from ned.options.datasets import AffWildOptions, MeadOptions, ReconstructOptions
 from ned.options.exchange import ExportOptions, ImportOptions
+from ned.options.manipulate import ManipulateOptions
 from ned.options.postprocess import PostprocessOptions
 from ned.options.preprocess import PreprocessOptions
 from ned.options.render import RenderOptions, TrainRendererOptions
+from ned.options.train_manipulator import TrainManipulatorOptions
 
 _OUR_PACKAGES = (
     *("ned", "preprocessing", "deca", "manipulator", "renderer", "postprocessing"),
@@ -64,6 +66,18 @@ def _preprocess(options: PreprocessOptions, progress: Progress) -> Sequence[str]
     from ned.preprocess import preprocess
 
     return preprocess(options, progress)
+
+
+def _manipulate(options: ManipulateOptions, progress: Progress) -> Sequence[str]:
+    from ned.manipulate import manipulate
+
+    return manipulate(options, progress)
+
+
+def _train_manipulator(options: TrainManipulatorOptions, progress: Progress) -> Sequence[str]:
+    from ned.train_manipulator import train_manipulator
+
+    return train_manipulator(options, progress)
 
 
 def _postprocess(options: PostprocessOptions, progress: Progress) -> Sequence[str]:
@@ -133,6 +147,8 @@ COMMANDS = (
     Command("info", InfoOptions, _info),
     Command("evaluate", EvaluateOptions, _evaluate),
     Command("preprocess", PreprocessOptions, _preprocess, resumable=True),
+    Command("manipulate", ManipulateOptions, _manipulate),
+    Command("train-manipulator", TrainManipulatorOptions, _train_manipulator),
     Command("postprocess", PostprocessOptions, _postprocess, resumable=True),
     Command("render", RenderOptions, _render, resumable=True),
     Command("train-renderer", TrainRendererOptions, _train_renderer, resumable=True),
