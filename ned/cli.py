@@ -21,7 +21,7 @@ from ned.options.exchange import ExportOptions, ImportOptions
 from ned.options.manipulate import ManipulateOptions
 from ned.options.postprocess import PostprocessOptions
 from ned.options.preprocess import PreprocessOptions
-from ned.options.render import RenderOptions, TrainRendererOptions
+from ned.options.render import ExportRendererOptions, RenderOptions, TrainRendererOptions
 from ned.options.train_manipulator import TrainManipulatorOptions
 
 _OUR_PACKAGES = (
@@ -128,6 +128,12 @@ def _train_renderer(options: TrainRendererOptions, progress: Progress) -> Sequen
     return train_renderer(options, progress)
 
 
+def _export_renderer(options: ExportRendererOptions, progress: Progress) -> Sequence[str]:
+    from ned.export_renderer import export_renderer
+
+    return export_renderer(options, progress)
+
+
 @dataclass(frozen=True)
 class Command:
     """One row of the table: a subcommand, its options, and what runs it and returns its lines.
@@ -152,6 +158,7 @@ COMMANDS = (
     Command("postprocess", PostprocessOptions, _postprocess, resumable=True),
     Command("render", RenderOptions, _render, resumable=True),
     Command("train-renderer", TrainRendererOptions, _train_renderer, resumable=True),
+    Command("export-renderer", ExportRendererOptions, _export_renderer),
     Command("reconstruct", ReconstructOptions, _reconstruct, resumable=True),
     Command("reconstruct-mead", MeadOptions, _reconstruct_mead, resumable=True),
     Command("detect-affwild2", AffWildOptions, _detect_affwild2, resumable=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,7 +138,18 @@ def _run(
     else:
         first = 0
     seen = (faces.conditioning(frame) for frame in run[start:])
-    yield from zip(run[first:], renderer.render(seen, lead, before), strict=True)
+    for frame, face in zip(run[first:], renderer.render(seen, lead, before), strict=True):
+        yield frame, _resized(face, faces.side)
+
+
+def _resized(face: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """A drawn face as large as the actor's files."""
+    if len(face) == side:
+        return face
+    import cv2
+
+    kernel = cv2.INTER_CUBIC if len(face) < side else cv2.INTER_AREA
+    return cv2.resize(face, (side, side), interpolation=kernel)  # type: ignore[return-value]
 
 
 def _render_own(actor: Actor, options: RenderOptions, progress: Progress) -> list[str]:
@@ -156,12 +168,13 @@ def _render_own(actor: Actor, options: RenderOptions, progress: Progress) -> lis
         device = device_of(options.gpu_ids)
         _draw(path, faces, experiment, frames, device, options.precision, progress)
         likeness, last = Likeness(), None
+        whole = dataclasses.replace(faces, size=faces.side)  # compared as large as it was filmed
         for frame in frames:
             drawn = read_image(experiment.frame_file(_KIND, frame))
-            filmed = np.moveaxis(faces.face(frame), 0, 2)
-            mask = faces.conditioning(frame)[-1] > 0
+            filmed = np.moveaxis(whole.face(frame), 0, 2)
+            mask = whole.conditioning(frame)[-1] > 0
             follows = last == frame - 1 and frame not in faces.starts
-            likeness.add(drawn, filmed, mask, faces.mouth(frame), follows)
+            likeness.add(drawn, filmed, mask, whole.mouth(frame), follows)
             last = frame
     scores = likeness.scores()
     return [

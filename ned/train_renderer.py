@@ -59,6 +59,7 @@ def train_renderer(options: TrainRendererOptions, progress: Progress = SILENT) -
                 "precision": "bfloat16" if short else "float32",
             },
         )
+        course.begin()
         began = course.position.step
         ended = course.run(options.minutes, progress)
     position = course.position

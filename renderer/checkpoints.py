@@ -120,8 +120,11 @@ def load_state(folder: Path, settings: TrainingSettings) -> dict[str, Any] | Non
     path = folder / STATE
     if not path.exists():
         return None
-    state = load_weights(path)
     advice = "give --restart to begin anew, or another folder"
+    try:
+        state = load_weights(path)
+    except InputError as error:
+        raise InputError(f"{quoted(path)} is damaged; {advice}") from error
     if state.get("format") != _FORMAT:
         raise InputError(f"{quoted(path)} is not a state of this trainer; {advice}")
     before, now = json.loads(state["settings"]), dataclasses.asdict(settings)

@@ -22,6 +22,7 @@ from ned.core.errors import InputError, NedError
 from ned.core.partial import output_errors
 from ned.core.progress import SILENT, Progress
 from ned.core.source import quoted
+from ned.core.stages import write_atomically
 from renderer import checkpoints
 from renderer.dataset import Faces, sequences
 from renderer.inference import NeuralRenderer
@@ -32,6 +33,7 @@ from renderer.training_settings import STEP, TrainingSettings
 
 NUMBERED = 10  # epochs between checkpoints that keep their number
 _SAVE_SECONDS = 600.0  # between states, so that little is lost
+_LOOK_SECONDS = 60.0  # at least, between looks at held-out frames; epochs may be short
 _LOOKED = 12  # held-out frames that are drawn after an epoch
 FEWEST = STEP + HISTORY  # frames of a sequence
 
@@ -92,6 +94,14 @@ class Course:
             ) from error
         return True
 
+    def begin(self) -> None:
+        """Forget what was logged after the step that the course is at."""
+        path, step = self.folder / "loss_log.txt", self.position.step
+        if path.is_file():
+            lines = path.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if int(line.split()[3]) <= step]
+            write_atomically(path, "".join(kept).encode())
+
     def run(self, minutes: float | None = None, progress: Progress = SILENT) -> str:
         """Train until the epochs, the minutes, or the patience are used up; returns which.
 
@@ -101,7 +111,7 @@ class Course:
         """
         position, settings = self.position, self.settings
         ends = time.monotonic() + 60 * minutes if minutes is not None else np.inf
-        saved = time.monotonic()
+        saved = looked = time.monotonic()
         clips = -(-len(self.training) // settings.batch)
         planned = sum(
             clips * settings.batch * min(settings.clip_length(epoch), self._longest)
@@ -126,9 +136,14 @@ class Course:
                     if now - saved > _SAVE_SECONDS:
                         self.save(checkpoints.LATEST)
                         saved = time.monotonic()
-                if self._finish_epoch():
+                finished = position.epoch
+                position.epoch, position.clip = finished + 1, 0
+                numbered = finished % NUMBERED == 0 or finished == settings.epochs
+                if not numbered and time.monotonic() - looked < _LOOK_SECONDS:
+                    continue
+                if self._finish_epoch(finished):
                     return "held-out frames have stopped gaining"
-                saved = time.monotonic()
+                saved = looked = time.monotonic()
         return "all epochs are done"
 
     def save(self, *epochs: str) -> None:
@@ -188,11 +203,9 @@ class Course:
         )
         return [_part(whole, k, k + STEP) for k in range(0, drawn, STEP)]
 
-    def _finish_epoch(self) -> bool:
+    def _finish_epoch(self, finished: int) -> bool:
         """Look at held-out frames, save; True if it is time to stop."""
         position, settings = self.position, self.settings
-        finished = position.epoch
-        position.epoch, position.clip = finished + 1, 0
         names = [checkpoints.LATEST]
         if finished % NUMBERED == 0:
             names.append(str(finished))

@@ -152,7 +152,8 @@ def _ssim(first: Tensor, second: Tensor) -> Tensor:
     """Mean structural similarity of pictures in [0, 1], box window."""
 
     def mean(values: Tensor) -> Tensor:
-        return functional.avg_pool2d(values, _SSIM_WINDOW, 1)
+        rows = functional.avg_pool2d(values, (_SSIM_WINDOW, 1), 1)
+        return functional.avg_pool2d(rows, (1, _SSIM_WINDOW), 1)
 
     one, two = mean(first), mean(second)
     spread = mean(first * first) - one * one + mean(second * second) - two * two

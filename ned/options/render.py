@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
 from ned.core.device import Precision
 from ned.core.errors import InputError
@@ -79,7 +79,7 @@ class TrainRendererOptions:
     held_out: float = _DEFAULT.held_out
     """Share of the frames, at the end, that are not trained on."""
     patience: int = _DEFAULT.patience
-    """Stop after so many epochs without a gain on held-out frames; 0 never does."""
+    """Stop after so many looks (one a minute at most) at held-out frames without a gain; 0 never."""
     seed: int = _DEFAULT.seed
     """Of first weights and of everything random."""
     restart: bool = False
@@ -114,6 +114,18 @@ class TrainRendererOptions:
             patience=self.patience,
             seed=self.seed,
         )
+
+
+@dataclass(frozen=True)
+class ExportRendererOptions:
+    """Write an actor's trained generator as an ONNX file, compared with onnxruntime."""
+
+    checkpoints_dir: Positional[Path]
+    """The actor's trained renderer: files like 20_net_G.pth."""
+    output: Positional[Path]
+    """The file to write, such as renderer.onnx."""
+    which_epoch: Name = None
+    """The epoch to use; by default 20, else latest."""
 
 
 def device_of(gpu_ids: str) -> str:
