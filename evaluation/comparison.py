@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import cv2
@@ -222,12 +223,17 @@ class Comparison:
         every = self._every
         strip = set(np.linspace(0, count - 1, min(_STRIP, count)).round().astype(int).tolist())
         frames = zip(self._source.clip.frames(), self._result.clip.frames(), strict=False)
-        with self._progress.stage("comparing", count) as step:
+        with (
+            self._progress.stage("comparing", count) as step,
+            ThreadPoolExecutor(1) as pool,
+        ):
             for source, result in islice(frames, count):
                 index, sampled = source.index, source.index % every == 0
                 view = View(index, source, result, region.box(index))
+                looked = None
                 if self._same_size:
-                    look.add(view, sampled)
+                    view.prepare(sampled)
+                    looked = pool.submit(look.add, view, sampled)
                     calm.add(view)
                     viewing.add(view, sampled)
                     if self._face is not None:
@@ -237,6 +243,8 @@ class Comparison:
                     self._sitting.look("result", view.colours[1], self._moved[index])
                 if index in strip:
                     self.pictures.append(self._picture(view, region))
+                if looked is not None:
+                    looked.result()
                 step(1)
         if not self._same_size:
             return

@@ -37,6 +37,10 @@ class View:
         stretched = self.source.clip.full_range != self.result.clip.full_range
         return _luma(self.source, stretched), _luma(self.result, stretched)
 
+    def prepare(self, coloured: bool) -> None:
+        """Compute what is shared now, so that several threads can look; colours if wanted."""
+        _ = self.lumas, self.faces, self.colours if coloured else None
+
     @cached_property
     def colours(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """(H, W, 3) uint8 RGB of both."""
