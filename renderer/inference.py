@@ -69,7 +69,9 @@ class NeuralRenderer:
             before: faces drawn of the first two frames by a run before; then give no lead.
         """
         tensors = (as_conditioning(torch.from_numpy(frame)) for frame in conditioning)
-        drawn = [as_picture(torch.from_numpy(np.moveaxis(face, 2, 0))) for face in before]
+        # bytes were cut: what they stand for lies half a level above, except off the mask
+        levels = (torch.from_numpy(np.moveaxis(face, 2, 0)).float() for face in before)
+        drawn = [as_picture(level + 0.5 * (level > 0)) for level in levels]
         for picture in self.draw(tensors, lead, drawn):
             yield as_bytes(picture)
 

@@ -39,7 +39,7 @@ class InstanceNorm(nn.InstanceNorm2d):
         super().__init__(channels, track_running_stats=True)
 
     def forward(self, input: Tensor) -> Tensor:
-        if input.device.type != "cpu" or torch.jit.is_tracing() or torch.compiler.is_exporting():
+        if input.device.type != "cpu" or torch.onnx.is_in_onnx_export():
             kept = (self.running_mean, self.running_var) if self.training else (None, None)
             return functional.instance_norm(input, *kept, momentum=self.momentum or 0, eps=self.eps)
         # a batch of one: the same, several times faster in the layout that convolutions like

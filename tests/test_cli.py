@@ -347,7 +347,7 @@ sys.exit(main(["info", "clip.mp4"]))
         (["./preprocess.sh", "missing folder", "test"], "not a folder"),
         (["./preprocess.sh", "tests", "test"], "has no folder 'videos'"),
         (["./postprocess.sh", ".", "x"], "give three arguments"),
-        (["./postprocess.sh", "tests", "x", "tests"], "is not part of this version"),
+        (["./postprocess.sh", "tests", "x", "tests"], "holds no renderer"),
     ],
 )
 def test_staged_scripts_refuse_in_one_line(words: list[str], message: str) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ned.core.device import Precision
 from ned.core.errors import InputError
 from renderer.training_settings import Adversarial, Perceptual, TrainingSettings
 
+Precision = Literal["auto", "float32", "bfloat16"]  # as in ned.core.device, which is heavier
 _DEFAULT = TrainingSettings()
 Name = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")]
 
@@ -79,7 +79,7 @@ class TrainRendererOptions:
     held_out: float = _DEFAULT.held_out
     """Share of the frames, at the end, that are not trained on."""
     patience: int = _DEFAULT.patience
-    """Stop after so many looks (one a minute at most) at held-out frames without a gain; 0 never."""
+    """Stop after so many looks (one a minute at most) at held-out frames without gain; 0 never."""
     seed: int = _DEFAULT.seed
     """Of first weights and of everything random."""
     restart: bool = False
