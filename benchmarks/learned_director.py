@@ -35,7 +35,7 @@ BANDS = (0, 0.5, 1, 2, 4, 6, 9, 12.5)  # Hz
 CLOSED = 0.03  # of the distance of the eye corners
 REFERENCE = "mead_W036_happy_3"
 SOURCES = ("talk_512", "portrait_neutral_480", "four_faces")
-HELD_OUT_SEED, CLASSIFIER_SEED = 101, 202
+HELD_OUT_SEED, CLASSIFIER_SEED, CLASSIFIER_TAKES = 101, 202, 450
 
 
 def main() -> None:
@@ -53,7 +53,8 @@ def main() -> None:
     data: dict[str, Any] = {"machine": table.machine()}
     if options.performances:
         data["statistics"] = statistics(options.performances)
-    data["proof"] = proof(4 if options.quick else options.takes, options.weights)
+    takes, training = (4, 60) if options.quick else (options.takes, CLASSIFIER_TAKES)
+    data["proof"] = proof(takes, training, options.weights)
     if options.references and not options.quick:
         data["references"] = references(options)
     print(report(data))
@@ -116,7 +117,7 @@ def _statistics(
     return means, np.mean(correlations, axis=0)
 
 
-def proof(takes: int, weights: Path | None) -> dict[str, Any]:
+def proof(takes: int, training_takes: int, weights: Path | None) -> dict[str, Any]:
     """Labels, locks and diversity of translated held-out takes."""
     import torch
 
@@ -130,7 +131,7 @@ def proof(takes: int, weights: Path | None) -> dict[str, Any]:
     rig = load_rig()
     lock, director = SpeechLock(rig), LearnedDirector.load(rig, weights)
     emotions = director.manipulator.settings.emotions
-    training = make_performances(60 * len(emotions), rig, CLASSIFIER_SEED)
+    training = make_performances(training_takes * len(emotions), rig, CLASSIFIER_SEED)
     features = np.stack([_features(p.units) for p in training])
     classify = _classifier(features, np.array([emotions.index(p.emotion) for p in training]))
     shown = held_out(rig, takes, HELD_OUT_SEED)
