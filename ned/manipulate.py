@@ -219,8 +219,9 @@ def _freeze_rig(mouth: bool) -> Freezing:
     lock = SpeechLock(load_rig())
 
     def freeze(change: NDArray[np.float32], codes: Codes) -> NDArray[np.float32]:
+        assert isinstance(codes, Performance)
         if mouth:
-            change = lock.apply(change)
+            change = lock.apply(lock.bound_width(change, codes.units, codes.identity))
         return np.where(lock.jaw, np.float32(0), change)
 
     return freeze

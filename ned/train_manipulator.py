@@ -76,7 +76,7 @@ def train_manipulator(options: TrainManipulatorOptions, progress: Progress = SIL
         _run(options, trainer, manipulator, material, SILENT)
         return []
     folder = options.checkpoints_dir
-    with locked(folder / ".lock", folder):
+    with locked(folder / "lock", folder):
         return _run(options, trainer, manipulator, material, progress)
 
 
