@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from renderer.networks import (
 )
 from renderer.trainer import Chunk, Trainer, as_picture
 from renderer.training_settings import TrainingSettings
+from renderer.winograd import WinogradConv2d, use_winograd
 
 NETS, DATA = "renderer_nets.npz", "renderer_data.npz"
 INFERENCE, TRAIN = "renderer_inference.npz", "renderer_train.npz"
@@ -337,6 +339,34 @@ def test_drawing_can_go_on_from_written_pictures(generator: Generator) -> None:
         return float(np.abs(drawn[0].astype(int) - whole[5]).mean())
 
     assert apart(rest) < 1 and apart(anew) > 5 * apart(rest)
+
+
+@pytest.mark.parametrize("size", [(16, 8), (10, 14)])
+def test_winograd_is_the_convolution(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    plain = torch.nn.Conv2d(128, 160, 3)
+    padded = torch.randn(2, 128, size[0] + 2, size[1] + 2)
+    with torch.inference_mode():
+        wanted = plain(padded)
+        torch.testing.assert_close(
+            WinogradConv2d(plain, torch.float32)(padded), wanted, atol=1e-5, rtol=0
+        )
+        short = WinogradConv2d(plain, torch.bfloat16)(padded)
+    assert (short - wanted).square().mean().sqrt() < 0.03 * wanted.std()
+
+
+def test_winograd_draws_the_same_pictures() -> None:
+    torch.manual_seed(0)
+    network = Generator(16).eval()
+    initialise(network)
+    drawing = copy.deepcopy(network)
+    use_winograd(drawing, torch.float32)
+    replaced = [module for module in drawing.modules() if isinstance(module, WinogradConv2d)]
+    assert len(replaced) == 2 * (5 + 5 + 4)
+    seen, previous = torch.rand(1, 30, 32, 32), torch.rand(1, 6, 32, 32) * 2 - 1
+    with torch.inference_mode():
+        apart = (drawing(seen, previous) - network(seen, previous)).abs()
+    assert apart.mean() < 1e-4
 
 
 def test_short_numbers_draw_nearly_the_same(generator: Generator) -> None:
