@@ -277,11 +277,12 @@ class Trainer:
         return batch.to(self.fabric.device)
 
 
-def make_fabric(accelerator: str, devices: int, precision: str) -> Fabric:
+def make_fabric(accelerator: str, devices: int | list[int], precision: str) -> Fabric:
     """Where training runs.
 
     Args:
-        accelerator: "cpu" or "cuda". devices: processes, one per GPU (or several on the CPU).
+        accelerator: "cpu" or "cuda". devices: processes, one per GPU (or several on the CPU), or the
+            numbers of GPUs.
         precision: "float32", or "bfloat16" for mixed precision.
 
     Raises:

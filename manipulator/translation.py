@@ -107,7 +107,7 @@ def shared_wishes(
     """
     count = max(frames - length + 1, 1)
     share = max(frames, length) / len(styles)
-    index = (torch.arange(count) / share).long()
+    index = torch.tensor([int(window / share) for window in range(count)])
     wanted = np.ones(len(styles)) if intensity is None else np.asarray(intensity)
     wanted = wanted.astype(np.float32)
     return Wishes(styles[index], wanted[index.numpy()], Wishes(styles[-1:], wanted[-1:]))

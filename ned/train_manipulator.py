@@ -61,8 +61,10 @@ def train_manipulator(options: TrainManipulatorOptions, progress: Progress = SIL
     emotions = _emotions(options)
     material = gather(options, emotions, progress)
     manipulator = make_manipulator(options, material, emotions)
-    device = find_device(device_of(options.device, options.gpu_ids)).type
-    fabric = make_fabric(device, options.devices, options.precision)
+    device = find_device(device_of(options.device, options.gpu_ids))
+    alone = options.devices == 1 and device.index is not None
+    devices = [device.index] if alone else options.devices
+    fabric = make_fabric(device.type, devices, options.precision)
     fabric.launch()
     mean, spread = manipulator.mean, manipulator.spread
     trainer = Trainer(

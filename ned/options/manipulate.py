@@ -77,7 +77,7 @@ class ManipulateOptions:
     frame_rate: float = 25.0
     """Frames per second that --timeline counts in, where the footage does not say."""
     device: str = "auto"
-    """Where networks run: auto, cpu, cuda or cuda:1."""
+    """Where networks run: cpu, cuda or cuda:1; auto is the CPU, which is fast enough for a clip."""
     gpu_ids: Annotated[str | None, arg(metavar="ID", help_behavior_hint="")] = None
     """NED's word for --device: 0 is cuda:0, -1 the CPU."""
 

@@ -83,7 +83,7 @@ class TrainManipulatorOptions:
     precision: ManipulatorPrecision = "float32"
     """bfloat16: mixed precision, for GPUs."""
     device: str = "auto"
-    """Where to train: auto, cpu or cuda."""
+    """Where to train: auto, cpu, cuda or cuda:1."""
     devices: int = 1
     """GPUs (or processes of the CPU) to train with."""
     gpu_ids: Annotated[str | None, arg(metavar="ID", help_behavior_hint="")] = None
