@@ -281,8 +281,8 @@ def make_fabric(accelerator: str, devices: int | list[int], precision: str) -> F
     """Where training runs.
 
     Args:
-        accelerator: "cpu" or "cuda". devices: processes, one per GPU (or several on the CPU), or the
-            numbers of GPUs.
+        accelerator: "cpu" or "cuda".
+        devices: processes, one per GPU (or several on the CPU), or the numbers of GPUs.
         precision: "float32", or "bfloat16" for mixed precision.
 
     Raises:
