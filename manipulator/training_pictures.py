@@ -63,7 +63,8 @@ def draw_emotions(
         faces = shapes[0][1]
         columns = [_drawn(shape[0], faces) for shape in shapes if shape is not None]
         film = np.concatenate(columns, axis=2)
-        film[:, :14] = _titles(names, film.shape[2])
+        titles = _titles(names, film.shape[2])
+        film = np.concatenate([np.broadcast_to(titles, (len(film), *titles.shape)), film], axis=1)
         moments = np.linspace(0, len(film) - 1, min(_ROWS, len(film))).round().astype(int)
         pictures["faces"] = np.concatenate(list(film[moments]))
         write_image(path.with_name(f"{path.name}.png"), pictures["faces"])
