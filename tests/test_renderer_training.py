@@ -29,7 +29,7 @@ from renderer.training_settings import TrainingSettings
 ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {
-    **{"size": 64, "width": 8, "judge_width": 8, "gpu_ids": "-1", "precision": "float32"},
+    **{"size": 32, "width": 4, "judge_width": 4, "gpu_ids": "-1", "precision": "float32"},
     **{"held_out": 0.2, "niter": 1},
 }
 
@@ -63,14 +63,14 @@ def test_losses_fall_and_everything_is_written(actor: Actor, tmp_path: Path) -> 
     lines = train_renderer(options(actor, folder, niter=3, lr=1e-3))
     assert "9 steps (9 of them now), 3 of 3 epochs; all epochs are done" in lines[0]
     losses = logged(folder, "perceptual")
-    assert len(losses) == 9 and np.mean(losses[-3:]) < 0.7 * np.mean(losses[:3])
+    assert len(losses) == 9 and np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
     names = {path.name for path in folder.glob("*.pth")}
     for epoch in ("latest", "best"):
         assert {f"{epoch}_net_{network}.pth" for network in ("G", "D", "Dm")} <= names
     assert (folder / "iter.txt").read_text() == "4,9\n"
     record = checkpoints.read_record(folder)
     assert record["held_out"] == [24, 25, 26, 27, 28, 29]
-    assert record["settings"]["width"] == 8 and record["settings"]["roi"] == 18
+    assert record["settings"]["width"] == 4 and record["settings"]["roi"] == 8
     page = (folder / "web" / "index.html").read_text()
     assert "<svg" in page and 'src="step_0000009.png"' in page
     assert (folder / "web" / "step_0000009.png").is_file()
@@ -92,7 +92,7 @@ def test_a_run_in_two_parts_is_the_same_as_one(actor: Actor, tmp_path: Path) -> 
 
 def test_an_interrupted_run_says_how_to_go_on(actor: Actor, tmp_path: Path) -> None:
     words = [sys.executable, "renderer/train.py", "--celeb", actor.folder, "--checkpoints_dir"]
-    words += [tmp_path, "--size", "64", "--width", "8", "--judge-width", "8", "--gpu_ids", "-1"]
+    words += [tmp_path, "--size", "32", "--width", "4", "--judge-width", "4", "--gpu_ids", "-1"]
     words += ["--niter", "5000", "--precision", "float32"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -145,7 +145,7 @@ def test_training_begins_with_networks_of_another_folder(actor: Actor, tmp_path:
     torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
     with pytest.raises(InputError, match=r"epoch 3 is not in .*there are 15, best"):
         train_renderer(options(actor, tmp_path / "x", load_pretrain=meta, which_epoch="3"))
-    with pytest.raises(AssetError, match="give --width 8"):
+    with pytest.raises(AssetError, match="give --width 4"):
         train_renderer(options(actor, tmp_path / "y", width=16, **chosen))
     (meta / "15_net_Dm.pth").unlink()
     with pytest.raises(AssetError, match=r"15_net_Dm\.pth' is missing"):
@@ -194,12 +194,12 @@ def test_too_few_frames_are_one_line(tmp_path: Path, count: int, share: float, n
 
 def test_a_folder_that_was_begun_otherwise_is_not_mixed_up(actor: Actor, tmp_path: Path) -> None:
     train_renderer(options(actor, tmp_path, minutes=1e-6))
-    with pytest.raises(InputError, match="was begun with width 8, not 16; give --restart"):
+    with pytest.raises(InputError, match="was begun with width 4, not 16; give --restart"):
         train_renderer(options(actor, tmp_path, width=16))
-    train_renderer(options(actor, tmp_path, width=4, restart=True, minutes=1e-6))
+    train_renderer(options(actor, tmp_path, width=8, restart=True, minutes=1e-6))
     (tmp_path / checkpoints.STATE).write_bytes(b"PK damaged")
     with pytest.raises(InputError, match="is damaged; give --restart"):
-        train_renderer(options(actor, tmp_path, width=4))
+        train_renderer(options(actor, tmp_path, width=8))
 
 
 @pytest.mark.parametrize(
