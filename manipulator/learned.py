@@ -102,7 +102,8 @@ class LearnedDirector:
 
         Args:
             styles: (E, S). weights: (T, E) how far to go from the clip's own style to each; more
-                than 1 goes beyond it.
+                than 1 goes beyond it. What several styles change adds up: between styles, the
+                stronger one drowns the other.
 
         Returns:
             (T, U), exactly 0 where all weights are.
@@ -131,14 +132,16 @@ class LearnedDirector:
         share = torch.from_numpy(wanted.astype(np.float32))
         taps = torch.from_numpy(window_weights(length).astype(np.float32))
         mixed = torch.einsum("wle,l->we", windows_of(share, length), taps)
-        moved = mixed @ (styles - own)
         windows = windows_of(given, length)
-        parts = []
-        for part, step in zip(windows.split(_BATCH), moved.split(_BATCH), strict=True):
-            there = networks.generator(part, own + step)
-            parts.append(there - networks.generator(part, own.expand(len(part), -1)))
+        added = torch.zeros_like(windows)
+        for part in torch.arange(len(windows)).split(_BATCH):
+            here = networks.generator(windows[part], own.expand(len(part), -1))
+            for style, weight in zip(styles, mixed[part].T, strict=True):
+                if weight.any():
+                    moved = own + weight[:, None] * (style - own)
+                    added[part] += networks.generator(windows[part], moved) - here
         spread = torch.from_numpy(self.manipulator.spread)
-        even_change = (overlap_add(torch.cat(parts), "averaged") * spread).numpy()[: len(even)]
+        even_change = (overlap_add(added, "averaged") * spread).numpy()[: len(even)]
         change = np.stack([np.interp(times, even, c) for c in even_change.T], axis=1)
         change[~weights.any(1)] = 0
         return change.astype(np.float32)

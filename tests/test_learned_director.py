@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from manipulator.speech_lock import SpeechLock
 from ned.core.errors import InputError
 from ned.core.performance import Performance
 from ned.core.timeline import Timeline
+from ned.direct import direct
+from ned.options import DirectOptions
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
@@ -146,6 +149,15 @@ def test_weight_zero_changes_nothing(rig: Rig, wild: LearnedDirector) -> None:
     assert 0 < half < np.abs(directed(performance, wild, "0:happy", speech_lock=0.0).change).mean()
 
 
+def test_mixtures_add_up(rig: Rig, wild: LearnedDirector) -> None:
+    performance, styles = talker(rig), wild.styles(["happy", "sad"])
+    both = np.tile(np.array([0.7, 0.4], np.float32), (60, 1))
+    mixed = wild.change(performance, styles, both)
+    happy = wild.change(performance, styles[:1], both[:, :1])
+    sad = wild.change(performance, styles[1:], both[:, 1:])
+    np.testing.assert_allclose(mixed, happy + sad, atol=1e-5)
+
+
 @pytest.mark.parametrize("count", [1, 2, 9, 10, 11])
 def test_short_clips_work(rig: Rig, wild: LearnedDirector, count: int) -> None:
     change = directed(talker(rig, count), wild, "0:sad").change
@@ -212,3 +224,18 @@ def test_shipped_networks_show_the_emotions(rig: Rig) -> None:
     assert mean("angry", "brow_lower") > 0.5 > mean("happy", "brow_lower")
     assert mean("sad", "inner_brow_raise") > 0.5
     assert abs(mean("neutral", "corner_pull")) < 0.1
+
+
+def test_direct_with_the_learned_director(talking_clip: Path, tmp_path: Path) -> None:
+    options = DirectOptions(
+        talking_clip, tmp_path / "sad.mp4", emotion=("sad",), director="learned"
+    )
+    done = direct(options)
+    lock = SpeechLock(load_rig())
+    assert done.performance.directed is not None
+    change = done.performance.directed - done.performance.units
+    assert done.output.is_file() and np.abs(change).max() > 0.2
+    assert np.abs(change @ lock.functionals.T).max() < 1e-5
+    sidecar = json.loads((tmp_path / "sad.mp4.json").read_text(encoding="utf-8"))
+    assert sidecar["settings"]["director"] == "learned"
+    assert DirectOptions(talking_clip, emotion=("happy",)).director == "procedural"
