@@ -115,7 +115,7 @@ def report(data: dict[str, Any]) -> str:
             f"### Neural renderer, width {data['width']}, {data['size']} pixels",
             table.machine(),
             table.markdown([*headings, "target", "met"], rows),
-            f"Mean difference of the first picture: {data['apart']:.2f} grey levels (random weights).",
+            f"Mean difference of the first picture (random weights): {data['apart']:.2f} of 255.",
         ]
     )
 
