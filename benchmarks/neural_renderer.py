@@ -94,13 +94,21 @@ def measure(runs: int, width: int, size: int, threads: int) -> dict[str, Any]:
     return {"rows": rows, "short": short, "width": width, "size": size, "apart": float(apart)}
 
 
+def targets(data: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """What was done, times the baseline's rate, and the least that is wanted."""
+    pairs = zip(data["rows"][::2], data["rows"][1::2], strict=True)
+    return [
+        (f"{ours['task']}, times plain float32", plain["wall"] / ours["wall"], limit)
+        for (plain, ours), limit in zip(pairs, (DRAW_LIMIT, TRAIN_LIMIT), strict=True)
+    ]
+
+
 def report(data: dict[str, Any]) -> str:
     """The numbers as Markdown."""
     rows = []
-    for plain, ours, limit in zip(
-        data["rows"][::2], data["rows"][1::2], (DRAW_LIMIT, TRAIN_LIMIT), strict=True
+    for plain, ours, (_, ratio, limit) in zip(
+        data["rows"][::2], data["rows"][1::2], targets(data), strict=True
     ):
-        ratio = plain["wall"] / ours["wall"]
         rows.append(
             [
                 *(ours["task"], plain["wall"], ours["wall"], ratio),

@@ -25,6 +25,7 @@ from typing import Any
 import evaluate
 import footage
 import memory
+import neural_renderer
 import quality
 import rasterizer
 import rig_variance
@@ -58,6 +59,9 @@ BENCHMARKS = {
     "rasterizer": Benchmark(),
     "flame_fit": Benchmark(("torch", "pytest"), quick=("--takes", "1", "--frames", "75")),
     "staged": Benchmark(("torch", "pytest"), accepts=("clips_folder",)),
+    "manipulation": Benchmark(("torch",)),
+    "learned_director": Benchmark(("torch",), accepts=("clips_folder", "judge")),
+    "neural_renderer": Benchmark(("torch",)),
     "inner_loops": Benchmark(("pytest_benchmark",)),
 }
 
@@ -188,6 +192,14 @@ def targets(results: dict[str, Any]) -> list[list[Any]]:
             if not math.isnan(row["limit"] or math.nan):
                 name = f"preprocessing, {row['road']}, seconds per frame"
                 at_most(name, row["seconds"], row["limit"])
+    if "manipulation" in results:
+        for row in results["manipulation"]["rows"]:
+            if row["target"] and not math.isnan(row["target"]):
+                name = f"translation in {row['kind']}, times the loop over windows"
+                at_least(name, row["ratio"], row["target"])
+    if "neural_renderer" in results:
+        for name, ratio, target in neural_renderer.targets(results["neural_renderer"]):
+            at_least(name, ratio, target)
     return rows
 
 

@@ -119,7 +119,22 @@ def test_every_target_has_a_row_and_a_verdict() -> None:
             ]
         },
     }
+    results["manipulation"] = {
+        "rows": [
+            {"kind": "one at a time", "ratio": 1.0, "target": None},
+            {"kind": "float32", "ratio": 9.0, "target": 8.0},
+        ]
+    }
+    results["neural_renderer"] = {
+        "rows": [
+            {"task": task, "wall": wall}
+            for task, wall in (("draw", 4.0), ("draw", 1.0), ("train", 4.0), ("train", 2.0))
+        ]
+    }
     rows = {name: (wanted, met) for name, _, wanted, met in run.targets(results)}
+    assert rows["translation in float32, times the loop over windows"] == (">= 8", "yes")
+    assert rows["draw, times plain float32"] == (">= 3", "yes")
+    assert rows["train, times plain float32"] == (">= 4", "**NO**")
     assert rows["ned direct / bare encoding, talk, crf 9, wall time"] == ("<= 2", "yes")
     assert rows["fitting, frames/s"] == (">= 300", "**NO**")
     assert rows["peak memory, 120 s / 5 s of clip"] == ("<= 1.05", "**NO**")
