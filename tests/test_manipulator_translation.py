@@ -76,11 +76,13 @@ def test_labels_give_the_golden_sequences(
 
 
 def test_references_give_the_golden_sequences(golden: Golden) -> None:
-    networks = filled(golden, torch.float32)
+    networks, precise = (filled(golden, dtype) for dtype in (torch.float32, torch.float64))
     clips = {name: sequence(golden, name, torch.float32) for name in ("ref23", "ref14", "src37")}
     styles = {}
     for name in ("ref23", "ref14"):
         golden.check(FILE, f"{name}_window_styles", window_styles(networks, clips[name]))
+        exact = window_styles(precise, sequence(golden, name, torch.float64))
+        golden.check(FILE, f"{name}_window_styles_f64", exact)
         styles[name] = reference_style(networks, [clips[name]])
         golden.check(FILE, f"{name}_style_geometric_median", styles[name])
     for names in (["ref23"], ["ref23", "ref14"]):
