@@ -32,12 +32,14 @@ _STRIP_SIDE = 256  # pixels
 _SAME_RATE = 5e-3  # 23.976 and 24 are one rate here, 24 and 25 are two
 
 _AGAINST_TRUTH = tuple(m for m in speech.METRICS if m.name.endswith(("_lmd", "_lvd")))
-_OF_LIPS = tuple(m for m in speech.METRICS if m not in _AGAINST_TRUTH and "lag" not in m.name)
+_OF_SOUND = tuple(m for m in speech.METRICS if "lag" in m.name)
+_OF_LIPS = tuple(m for m in speech.METRICS if m not in (*_AGAINST_TRUTH, *_OF_SOUND))
 _OF_JITTER = tuple(m for m in temporal.METRICS if "jitter" in m.name)
 _OF_CALM = tuple(m for m in temporal.METRICS if m not in _OF_JITTER)
 _OF_WHOLE_FRAMES = tuple(m for m in realism.METRICS if m.name in ("realism.psnr", "realism.ssim"))
 _OF_FACES = tuple(m for m in realism.METRICS if m not in _OF_WHOLE_FRAMES)
 _OF_NETWORKS = (*perceptual.METRICS, *lip_sync.METRICS)
+_OF_PAIRS = (*_OF_LIPS, *_OF_SOUND, *pose.METRICS, *realism.METRICS, *temporal.METRICS)
 _OF_PLACE = tuple(m for m in pose.METRICS if m.name != "pose.rotation")
 
 
@@ -105,6 +107,10 @@ class Comparison:
         self._compare_truth()
         self._compare_pictures()
         self._judge()
+        told = {score.metric for score in self.scores}
+        told.update(name for skip in self.skips for name in skip.metrics)
+        rest = [metric for metric in _OF_PAIRS if metric.name not in told]
+        self._skip(rest, "too few frames in a row show the face in both videos")
 
     def _find_pairing(self) -> bool:
         """Whether frames correspond one to one; notes what does not fit."""
@@ -119,14 +125,18 @@ class Comparison:
             self._skip(paired, f"{words}; not comparable")
             return False
         if not same_rate:
-            lag = [m for m in speech.METRICS if "lag" in m.name]
-            self._skip(lag, f"{words}; frames were compared one by one, sound was not")
+            self._skip(_OF_SOUND, f"{words}; frames were compared one by one, sound was not")
         elif source.frames != result.frames:
             longest = max(source.frames, result.frames)
             beyond = f"frames {self.frames} to {longest - 1}"
             self.skips.append(Skip((beyond,), f"{words}; the common beginning was compared"))
         self._same_rate = same_rate
         return True
+
+    @property
+    def _sizes(self) -> str:
+        sizes = [f"{s.clip.size[0]}x{s.clip.size[1]}" for s in (self._source, self._result)]
+        return f"the source is {sizes[0]}, the result {sizes[1]}"
 
     def _skip(self, metrics: Sequence[Metric], reason: str) -> None:
         if metrics:
@@ -138,7 +148,7 @@ class Comparison:
         metrics: list[Metric] = list(identity.METRICS)
         if self._paired:
             metrics += [*pose.METRICS, *_OF_LIPS, *_OF_JITTER]
-            metrics += [m for m in speech.METRICS if "lag" in m.name]
+            metrics += _OF_SOUND if self._same_rate else ()
         self._skip(metrics, f"no face in the {where}")
         if self._paired and self._face is None and self._same_size:
             self._skip((*_OF_FACES, *_OF_CALM, *background.METRICS), "no face in the source")
@@ -151,7 +161,8 @@ class Comparison:
             both &= self._compared[:count]
         if not both.any():
             words = "no frame shows the face in both videos"
-            self._skip((*pose.METRICS, *_OF_LIPS, *_OF_JITTER), words)
+            sound = _OF_SOUND if self._same_rate else ()
+            self._skip((*pose.METRICS, *_OF_LIPS, *_OF_JITTER, *sound), words)
             return
         lips = speech.lip_scores(before[both], after[both], block)
         self._take(*lips)
@@ -164,9 +175,7 @@ class Comparison:
         solid = [each.track.landmarks(0, count)[both] for each in (face, other)]
         drift = pose.pose_scores(solid[0], solid[1], block)
         if not self._same_size:
-            sizes = [f"{s.clip.size[0]}x{s.clip.size[1]}" for s in (self._source, self._result)]
-            words = f"the source is {sizes[0]}, the result {sizes[1]}"
-            self._skip(_OF_PLACE, words)
+            self._skip(_OF_PLACE, self._sizes)
             drift = [score for score in drift if score.metric == "pose.rotation"]
         self.scores += drift
         shots = face.track.shots[:count]
@@ -211,9 +220,8 @@ class Comparison:
             return
         count, size = self.frames, self._source.clip.size
         if not self._same_size:
-            sizes = [f"{s.clip.size[0]}x{s.clip.size[1]}" for s in (self._source, self._result)]
             metrics = (*background.METRICS, *realism.METRICS, *_OF_CALM, *_OF_NETWORKS)
-            self._skip(metrics, f"the source is {sizes[0]}, the result {sizes[1]}")
+            self._skip(metrics, self._sizes)
         region = FaceRegion([self._points[:count], self._moved[:count]], size)
         outside, look = Background(region), Realism()
         calm = Calm(self._face.track.shots if self._face is not None else np.zeros(count, np.int32))

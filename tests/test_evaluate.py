@@ -16,6 +16,7 @@ from conftest import write_talking_clip
 from made_up_weights import Means, write_lpips
 from numpy.typing import NDArray
 
+from evaluation import frechet
 from evaluation.catalogue import METRICS
 from ned.cli import main
 from ned.core.errors import InputError
@@ -84,6 +85,16 @@ def test_a_shorter_result_is_compared_as_far_as_it_goes(
     evaluate(EvaluateOptions(short, tmp_path / "cut.mp4", tmp_path / "out"))
     assert "common beginning" in skips_of(tmp_path / "out")["frames 10 to 13"]
     assert scores_of(tmp_path / "out")["realism.ssim"] > 0.95
+
+
+def test_what_two_frames_cannot_tell_is_said(portrait: NDArray[np.uint8], tmp_path: Path):
+    write_talking_clip(tmp_path / "two.mp4", portrait, seconds=0.08, size=(240, 240))
+    evaluate(EvaluateOptions(tmp_path / "two.mp4", tmp_path / "two.mp4", tmp_path / "out"))
+    skips, scores = skips_of(tmp_path / "out"), scores_of(tmp_path / "out")
+    assert "too few frames in a row" in skips["temporal.jitter_all"]
+    of_sets = {metric.name for metric in frechet.METRICS}
+    assert set(METRICS) - of_sets == (skips.keys() | scores.keys()) - of_sets
+    assert not skips.keys() & scores.keys()
 
 
 def test_another_size_skips_what_needs_pixels(
