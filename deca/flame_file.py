@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.errors import InputError, OutputError
-from ned.core.partial import Partial, output_errors
+from ned.core.partial import publish_bytes
 from ned.core.source import quoted, reason
 from ned.core.unpickling import load_pickle
 
@@ -168,13 +168,7 @@ def _write_converted(model: FlameFile, path: Path, source: str) -> None:
     from safetensors.numpy import save
 
     tensors = {f.name: np.ascontiguousarray(getattr(model, f.name)) for f in fields(model)}
-    partial = Partial(path)
-    try:
-        with output_errors(path):
-            partial.path.write_bytes(save(tensors, {"format": _FORMAT, "source_sha256": source}))
-        partial.publish()
-    finally:
-        partial.discard()
+    publish_bytes(path, save(tensors, {"format": _FORMAT, "source_sha256": source}))
 
 
 def _read_converted(path: Path) -> tuple[FlameFile, str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from evaluation.metric import Metric, Score, Skip
 from evaluation.result import PairResult, SetResult
-from ned.core.partial import Partial, output_errors
+from ned.core.partial import publish_bytes
 
 FORMAT = "ned-evaluation-1"
 
@@ -113,13 +113,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    partial = Partial(path)
-    try:
-        with output_errors(path):
-            partial.path.write_bytes(text.encode("utf-8", "backslashreplace"))
-        partial.publish()
-    finally:
-        partial.discard()
+    publish_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def pairs_in_order(results: SetResult) -> list[PairResult]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.errors import OutputError
-from ned.core.partial import Partial, output_errors
+from ned.core.partial import Partial, publish_bytes
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -25,13 +25,7 @@ def write_picture(path: Path, rgb: NDArray[np.uint8]) -> None:
     """Write (H, W, 3) RGB as PNG, JPEG or WebP by suffix; raises OutputError."""
     check_picture(path)
     _, data = cv2.imencode(path.suffix.lower(), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    partial = Partial(path)
-    try:
-        with output_errors(path):
-            partial.path.write_bytes(data.tobytes())
-        partial.publish()
-    finally:
-        partial.discard()
+    publish_bytes(path, data.tobytes())
 
 
 def label(rgb: NDArray[np.uint8], text: str, height: int = 18) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ned import __version__
 from ned.core.clip import Clip
-from ned.core.partial import Partial, output_errors
+from ned.core.partial import publish_bytes
 from ned.core.performance import Performance
 
 _LIBRARIES = ("av", "mediapipe", "numba", "numpy", "opencv-contrib-python", "scipy")
@@ -68,15 +68,8 @@ def write_sidecar(
         ],
         "parameters": parameters.name if parameters is not None else None,
     }
-    partial = Partial(path)
-    try:
-        with output_errors(path):
-            partial.path.write_text(
-                json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8"
-            )
-        partial.publish()
-    finally:
-        partial.discard()
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    publish_bytes(path, text.encode())
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.errors import OutputError
-from ned.core.partial import Partial, output_errors
+from ned.core.partial import publish_bytes
 from ned.core.track import Track
 from preprocessing.track import Footage
 
@@ -218,10 +218,4 @@ def _write(sheet: NDArray[np.uint8], path: Path) -> None:
         raise OutputError(f"{path}: not a kind of image; end the name in .png or .jpg") from error
     if not done:
         raise OutputError(f"{path}: not a kind of image; end the name in .png or .jpg")
-    partial = Partial(path)
-    try:
-        with output_errors(path):
-            partial.path.write_bytes(data.tobytes())
-        partial.publish()
-    finally:
-        partial.discard()
+    publish_bytes(path, data.tobytes())

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.errors import InputError
-from ned.core.partial import Partial, output_errors
+from ned.core.partial import publish_bytes
 
 Source = Literal["deca", "flame-fit", "import"]
 
@@ -116,13 +116,7 @@ class FlameCodes:
         from safetensors.numpy import save
 
         tensors = {name: getattr(self, name) for name in _SIZES if getattr(self, name) is not None}
-        partial = Partial(path)
-        try:
-            with output_errors(path):
-                partial.path.write_bytes(save(tensors, {"format": _FORMAT, "source": self.source}))
-            partial.publish()
-        finally:
-            partial.discard()
+        publish_bytes(path, save(tensors, {"format": _FORMAT, "source": self.source}))
 
     @classmethod
     def load(cls, path: Path) -> FlameCodes:

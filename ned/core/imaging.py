@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.errors import InputError
-from ned.core.partial import Partial, output_errors
+from ned.core.partial import publish_bytes
 from ned.core.source import quoted
 
 _SILENT = 0  # OpenCV's log level
@@ -43,13 +43,7 @@ def write_image(path: Path, image: NDArray[np.uint8] | NDArray[np.bool_]) -> Non
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(path.suffix.lower(), pixels)
-    partial = Partial(path)
-    try:
-        with output_errors(path):
-            partial.path.write_bytes(data.tobytes())
-        partial.publish()
-    finally:
-        partial.discard()
+    publish_bytes(path, data.tobytes())
 
 
 def _decode(path: Path, flag: int) -> NDArray[np.uint8]:

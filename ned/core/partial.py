@@ -68,6 +68,21 @@ class Partial:
         self._file = None
 
 
+def publish_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file that takes its name when it is complete; see `Partial`.
+
+    Raises:
+        OutputError: The file cannot be written, or another process is writing it.
+    """
+    partial = Partial(path)
+    try:
+        with output_errors(path):
+            partial.path.write_bytes(data)
+        partial.publish()
+    finally:
+        partial.discard()
+
+
 def _lock(file: int) -> bool:
     """False where another process holds the file; True too where locks are unknown."""
     try:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.errors import InputError
-from ned.core.partial import Partial, output_errors
+from ned.core.partial import publish_bytes
 from ned.core.track import Track
 
 _FORMAT = "ned-performance-1"
@@ -102,13 +102,7 @@ class Performance:
             "unit_names": json.dumps(self.unit_names),
             "size": json.dumps(self.track.size),
         }
-        partial = Partial(path)
-        try:
-            with output_errors(path):
-                partial.path.write_bytes(save(tensors, header))
-            partial.publish()
-        finally:
-            partial.discard()
+        publish_bytes(path, save(tensors, header))
 
     @classmethod
     def load(cls, path: Path) -> Performance:

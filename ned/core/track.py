@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.errors import InputError
-from ned.core.partial import Partial, output_errors
+from ned.core.partial import publish_bytes
 
 LANDMARKS = 478
 MESH_POINTS = 468  # without the ten iris points
@@ -95,13 +95,7 @@ class Track:
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "size"}
         tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         header = {"format": _FORMAT, "size": json.dumps(self.size)}
-        partial = Partial(path)
-        try:
-            with output_errors(path):
-                partial.path.write_bytes(save(tensors, header))
-            partial.publish()
-        finally:
-            partial.discard()
+        publish_bytes(path, save(tensors, header))
 
     @classmethod
     def load(cls, path: Path) -> Track:
