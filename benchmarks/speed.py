@@ -21,7 +21,6 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +144,8 @@ def measure_stages(
 ) -> tuple[list[dict[str, Any]], Any]:
     """Milliseconds per frame of every stage on its own, and the directed performance."""
     start = (
-        "import ned.cli, ned.direct as d, preprocessing.track; rig = d.load_rig(); d.Shading(rig)"
+        "import ned.cli, ned.direct as d, ned.rendering as r, preprocessing.track; "
+        "rig = d.load_rig(); r.Shading(rig)"
     )
     started = [timed([sys.executable, "-c", start]) for _ in range(runs)]
     from deca.fitting import fit
@@ -154,7 +154,8 @@ def measure_stages(
     from ned.core.clip import Clip
     from ned.core.timeline import Timeline
     from ned.core.video import EncoderSettings, VideoWriter
-    from ned.direct import rendered, track_actor
+    from ned.direct import track_actor
+    from ned.rendering import rendered
     from renderer.strength import edit_strength
 
     clip, rig = Clip.open(path), load_rig()
@@ -218,9 +219,10 @@ def measure_steps(performance: Any, emotion: str, runs: int, work: Path) -> list
     from deca.fitting import fit
     from deca.rig import load_rig
     from manipulator.directing import Direction, direct_performance
-    from ned import direct
     from ned.core.clip import Clip, Frame
     from ned.core.timeline import Timeline
+    from ned.direct import track_actor
+    from ned.rendering import open_renderer, rendered
     from renderer.strength import edit_strength
 
     rig = load_rig()
@@ -242,20 +244,16 @@ def measure_steps(performance: Any, emotion: str, runs: int, work: Path) -> list
 
     values = {f.name: getattr(picture, f.name) for f in dataclasses.fields(picture)}
     clip = Repeated(**values)
-    face = fit(direct.track_actor(picture, 0), rig)
+    face = fit(track_actor(picture, 0), rig)
     height = float(np.ptp(face.track.landmarks(0, 1)[0, :468, 1]))
     directed = direct_performance(face, direction, rig)
     face = dataclasses.replace(face, directed=face.units + directed.change)
     strength = edit_strength(face)
 
     def warp(threads: int) -> None:
-        pool: Any = direct.ThreadPoolExecutor
-        direct.ThreadPoolExecutor = lambda _: ThreadPoolExecutor(threads)  # type: ignore
-        try:
-            for _ in direct.rendered(clip, face, strength, rig):
-                pass
-        finally:
-            direct.ThreadPoolExecutor = pool
+        renderer = dataclasses.replace(open_renderer("warp"), threads=threads)
+        for _ in rendered(clip, face, strength, rig, renderer=renderer):
+            pass
 
     jobs: list[tuple[str, int, Callable[[], Any]]] = [
         ("fitting", len(track), lambda: fit(track, rig)),

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +19,7 @@ from manipulator.prototypes import load_prototypes
 from manipulator.styles import Style, style_from
 from ned.core.assets import require_asset
 from ned.core.checkpoint import require_torch
-from ned.core.clip import Clip, Frame
+from ned.core.clip import Clip
 from ned.core.encoder import EncoderSettings
 from ned.core.errors import InputError, NoFaceError
 from ned.core.partial import Partial
@@ -33,23 +29,19 @@ from ned.core.timeline import Timeline
 from ned.core.track import Track
 from ned.core.video import VideoWriter, check_output, find_encoder, remux
 from ned.options import DirectOptions, is_still_name
+from ned.rendering import Renderer, open_renderer, rendered
 from postprocessing.contact_sheet import ContactSheet
 from postprocessing.picture import check_picture
 from postprocessing.preview import Preview
 from postprocessing.provenance import provenance_tags
 from postprocessing.sidecar import write_sidecar
-from renderer.anchors import steady_landmarks
-from renderer.shading import Shading
 from renderer.strength import edit_strength, skipped_frames
-from renderer.warp import FaceEdit, WarpRenderer
 
 if TYPE_CHECKING:
     from manipulator.learned import LearnedDirector
 
 log = logging.getLogger(__name__)
 
-_CHUNK = 64  # frames whose landmarks are in memory at once
-_AHEAD = 4  # frames being rendered while one is encoded
 _STILL_FRAMES = 6  # how often a picture is shown to the tracker
 
 
@@ -73,11 +65,12 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
 
     Raises:
         InputError: the clip, the timeline or a value cannot be used; NoFaceError without a face.
+        AssetError: the actor's model holds other networks than its renderer has.
         OutputError: a result cannot be written; nothing is left half-written.
     """
     clip = _open(options)
     _check_results(options)
-    rig = load_rig()
+    rig, renderer = load_rig(), open_renderer(options.renderer, options.actor_model)
     timeline = _timeline(options, clip) if options.reference is None else None
     director = _director(options, rig, progress)
     style = _style(options, rig, progress) if director is None else None
@@ -103,7 +96,9 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
     if copied:
         remux(clip, options.output_path, tags)
     if not copied or options.preview is not None or options.contact_sheet is not None:
-        _render(options, clip, performance, directed, strength, rig, tags, copied, progress)
+        _render(
+            options, clip, performance, directed, strength, rig, renderer, tags, copied, progress
+        )
     if saved is not None:
         performance.save(saved)
     skipped = skipped_frames(performance, strength)
@@ -238,6 +233,7 @@ def _render(
     directed: Directed,
     strength: NDArray[np.float32],
     rig: Rig,
+    renderer: Renderer,
     tags: dict[str, str],
     copied: bool,
     progress: Progress,
@@ -258,7 +254,8 @@ def _render(
         _writer(None if copied else options.output_path, clip, settings, tags) as writer,
         _writer(options.preview, preview.clip if preview else clip, plain, tags) as preview_writer,
     ):
-        for source, result in rendered(clip, performance, strength, rig, options.shading):
+        pairs = rendered(clip, performance, strength, rig, options.shading, renderer)
+        for source, result in pairs:
             if writer is not None:
                 writer.write(result)
             if preview is not None and preview_writer is not None:
@@ -280,89 +277,6 @@ def _writer(
     path: Path | None, clip: Clip, settings: EncoderSettings, tags: dict[str, str]
 ) -> AbstractContextManager[VideoWriter | None]:
     return nullcontext() if path is None else VideoWriter(path, clip, settings, tags)
-
-
-def rendered(
-    clip: Clip,
-    performance: Performance,
-    strength: NDArray[np.float32],
-    rig: Rig,
-    shading: float = 1.0,
-) -> Iterator[tuple[Frame, Frame]]:
-    """Pairs of source and directed frame, in order; a few are rendered ahead in threads.
-
-    A frame whose edit has no strength or no change comes back as it was decoded.
-    """
-    renderer, folds = WarpRenderer(), Shading(rig)
-    black = 0 if clip.full_range else 16 << (clip.bit_depth - 8)
-    middle = 1 << (clip.bit_depth - 1)
-
-    def render(frame: Frame, edits: _Edits) -> Frame:
-        edit = edits.at(frame.index, folds, shading)
-        if edit is None:
-            return frame
-        return frame.with_planes(renderer.render(frame.planes, [edit], black, middle))
-
-    def jobs(pool: ThreadPoolExecutor) -> Iterator[tuple[Frame, Future[Frame]]]:
-        edits = _Edits.of(performance, strength, rig, 0)
-        for frame in clip.frames():
-            if frame.index >= len(performance):
-                yield frame, pool.submit(lambda frame: frame, frame)
-                continue
-            if frame.index % _CHUNK == 0:
-                edits = _Edits.of(performance, strength, rig, frame.index)
-            yield frame, pool.submit(render, frame, edits)
-
-    cv2.setNumThreads(1)
-    with ThreadPoolExecutor(2) as pool:
-        queue = jobs(pool)
-        waiting = list(islice(queue, _AHEAD))
-        try:
-            while waiting:
-                frame, future = waiting.pop(0)
-                yield frame, future.result()
-                waiting.extend(islice(queue, 1))
-        finally:
-            for _, future in waiting:
-                future.cancel()
-
-
-@dataclass(frozen=True)
-class _Edits:
-    """What happens to the face in a run of frames that begins with frame `start`.
-
-    Attributes:
-        landmarks: (n, 478, 3) pixels. change: (n, U) activations. moves: (n, 468, 2) pixels.
-        rotation: (n, 3, 3) head-to-camera.
-    """
-
-    start: int
-    landmarks: NDArray[np.float32]
-    change: NDArray[np.float32]
-    moves: NDArray[np.float32]
-    rotation: NDArray[np.float32]
-
-    @classmethod
-    def of(
-        cls, performance: Performance, strength: NDArray[np.float32], rig: Rig, start: int
-    ) -> _Edits:
-        """The edits of one chunk of frames."""
-        assert performance.directed is not None
-        run = slice(start, start + _CHUNK)
-        change = (performance.directed[run] - performance.units[run]) * strength[run, None]
-        rotation = performance.rotation[run]
-        turned = rig.displacement(change) @ rotation.transpose(0, 2, 1)
-        pixels = np.array([1, -1], np.float32) * performance.scale[run, None, None]
-        landmarks = steady_landmarks(performance.track, start, start + _CHUNK)
-        return cls(start, landmarks, change, turned[..., :2] * pixels, rotation)
-
-    def at(self, index: int, folds: Shading, shading: float) -> FaceEdit | None:
-        """The edit of one frame, or None if it stays as it was."""
-        k = index - self.start
-        if not np.any(np.abs(self.change[k]) > 1e-4):
-            return None
-        shade = folds.texture(self.change[k] * np.float32(shading)) if shading > 0 else None
-        return FaceEdit(self.landmarks[k], self.rotation[k], self.moves[k], shade)
 
 
 def _label(options: DirectOptions) -> str:

@@ -24,8 +24,9 @@ from ned.core.clip import Clip, Frame
 from ned.core.errors import InputError, OutputError
 from ned.core.performance import Performance
 from ned.core.timeline import Timeline
-from ned.direct import DirectResult, direct, rendered, track_actor
+from ned.direct import DirectResult, direct, track_actor
 from ned.options import DirectOptions
+from ned.rendering import rendered
 from renderer.strength import edit_strength
 
 COUNT = 50  # frames of the talking clip

@@ -1,0 +1,175 @@
+"""Rendering: the frames of a clip with its directed performance, by one of the renderers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deca.rig import Rig
+from ned.core.clip import Clip, Frame
+from ned.core.errors import InputError
+from ned.core.performance import Performance
+from ned.core.picture import Planes
+from ned.core.source import quoted
+from renderer.anchors import steady_landmarks
+from renderer.shading import Shading
+from renderer.warp import FaceEdit, WarpRenderer
+
+_CHUNK = 64  # frames whose landmarks are in memory at once
+_AHEAD = 4  # frames being rendered while one is encoded
+
+Draw = Callable[[Frame, FaceEdit], Frame]
+EditPlanes = Callable[[Planes, list[FaceEdit], int, int], Planes]  # as of WarpRenderer.render
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """How edits become pictures.
+
+    Attributes:
+        begin: of a clip, its directed performance, the (T,) strength and the rig: what draws an
+            edit into its frame; called in order for every frame that has an edit.
+        threads: frames drawn at once; 1 where a frame is drawn from the frame before.
+        shades: whether edits need the light and shade of new folds.
+    """
+
+    begin: Callable[[Clip, Performance, NDArray[np.float32], Rig], Draw]
+    threads: int = 2
+    shades: bool = True
+
+
+def open_renderer(name: str, actor_model: Path | None = None) -> Renderer:
+    """A renderer by its name, with its networks loaded.
+
+    Args:
+        actor_model: folder of the actor's networks, for all but the warp.
+
+    Raises:
+        InputError: The folder is missing, or holds something else than that renderer's networks.
+        AssetError: The networks are of another layout.
+    """
+    if actor_model is not None and not actor_model.is_dir():
+        raise InputError(
+            f"--actor-model {quoted(actor_model)} is not a folder; give that of the actor's "
+            f"trained {name} renderer"
+        )
+    return _RENDERERS[name](actor_model)
+
+
+def rendered(
+    clip: Clip,
+    performance: Performance,
+    strength: NDArray[np.float32],
+    rig: Rig,
+    shading: float = 1.0,
+    renderer: Renderer | None = None,
+) -> Iterator[tuple[Frame, Frame]]:
+    """Pairs of source and directed frame, in order; a few are rendered ahead in threads.
+
+    A frame whose edit has no strength or no change comes back as it was decoded.
+
+    Args:
+        shading: strength of the light and shade of new folds. renderer: the warp if None.
+    """
+    renderer = renderer or open_renderer("warp")
+    folds = Shading(rig) if renderer.shades and shading > 0 else None
+    draw = renderer.begin(clip, performance, strength, rig)
+
+    def render(frame: Frame, edits: _Edits) -> Frame:
+        edit = edits.at(frame.index, folds, shading)
+        return frame if edit is None else draw(frame, edit)
+
+    def jobs(pool: ThreadPoolExecutor) -> Iterator[tuple[Frame, Future[Frame]]]:
+        edits = _Edits.of(performance, strength, rig, 0)
+        for frame in clip.frames():
+            if frame.index >= len(performance):
+                yield frame, pool.submit(lambda frame: frame, frame)
+                continue
+            if frame.index % _CHUNK == 0:
+                edits = _Edits.of(performance, strength, rig, frame.index)
+            yield frame, pool.submit(render, frame, edits)
+
+    cv2.setNumThreads(1)
+    with ThreadPoolExecutor(renderer.threads) as pool:
+        queue = jobs(pool)
+        waiting = list(islice(queue, _AHEAD))
+        try:
+            while waiting:
+                frame, future = waiting.pop(0)
+                yield frame, future.result()
+                waiting.extend(islice(queue, 1))
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def is_edited(change: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(...,) whether activations (..., U) change anything that could be seen."""
+    return (np.abs(change) > 1e-4).any(-1)
+
+
+@dataclass(frozen=True)
+class _Edits:
+    """What happens to the face in a run of frames that begins with frame `start`.
+
+    Attributes:
+        landmarks: (n, 478, 3) pixels. change: (n, U) activations. moves: (n, 468, 2) pixels.
+        rotation: (n, 3, 3) head-to-camera.
+    """
+
+    start: int
+    landmarks: NDArray[np.float32]
+    change: NDArray[np.float32]
+    moves: NDArray[np.float32]
+    rotation: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls, performance: Performance, strength: NDArray[np.float32], rig: Rig, start: int
+    ) -> _Edits:
+        """The edits of one chunk of frames."""
+        assert performance.directed is not None
+        run = slice(start, start + _CHUNK)
+        change = (performance.directed[run] - performance.units[run]) * strength[run, None]
+        rotation = performance.rotation[run]
+        turned = rig.displacement(change) @ rotation.transpose(0, 2, 1)
+        pixels = np.array([1, -1], np.float32) * performance.scale[run, None, None]
+        landmarks = steady_landmarks(performance.track, start, start + _CHUNK)
+        return cls(start, landmarks, change, turned[..., :2] * pixels, rotation)
+
+    def at(self, index: int, folds: Shading | None, shading: float) -> FaceEdit | None:
+        """The edit of one frame, or None if it stays as it was."""
+        k = index - self.start
+        if not is_edited(self.change[k]):
+            return None
+        shade = folds.texture(self.change[k] * np.float32(shading)) if folds else None
+        return FaceEdit(self.landmarks[k], self.rotation[k], self.moves[k], shade)
+
+
+def _in_planes(edit_planes: EditPlanes) -> Callable[..., Draw]:
+    """`begin` of a renderer that needs nothing but the frame's planes and the edit."""
+
+    def begin(clip: Clip, *_: object) -> Draw:
+        black = 0 if clip.full_range else 16 << (clip.bit_depth - 8)
+        middle = 1 << (clip.bit_depth - 1)
+
+        def draw(frame: Frame, edit: FaceEdit) -> Frame:
+            return frame.with_planes(edit_planes(frame.planes, [edit], black, middle))
+
+        return draw
+
+    return begin
+
+
+def _warp(folder: Path | None) -> Renderer:
+    return Renderer(_in_planes(WarpRenderer().render))
+
+
+_RENDERERS: dict[str, Callable[[Path | None], Renderer]] = {"warp": _warp}
