@@ -111,7 +111,7 @@ def direct_performance(
     units, times = performance.units, performance.times
     rate = _frame_rate(times)
     lock = SpeechLock(rig)
-    activity = _Activity(performance, rig, lock, rate)
+    activity = Activity(performance, rig, lock)
     present = performance.track.present
     lasting = np.zeros_like(units)
     lasting[present] = dynamics.sustained(units[present], settings.sustain * rate) * rig.emotional
@@ -134,10 +134,8 @@ def direct_performance(
         accents = (units - lasting) * (rig.emotional & ~lock.mouth)
         change -= total * (lasting + (1 - settings.accents_kept) * accents)
     change *= np.isin(np.array(rig.regions), direction.regions)
-    change = _yield_to_speech(change, rig, lock, activity, settings, direction.speech_lock)
-    change = lock.bound_width(change, units, performance.identity, direction.speech_lock)
-    change = lock.apply(change, direction.speech_lock)
-    change = _yield_to_eyes(change, rig, activity, settings)
+    change = yield_to_speech(change, performance, lock, activity, settings, direction.speech_lock)
+    change = yield_to_eyes(change, rig, activity, settings)
     change[~present] = 0
     return Directed(change.astype(np.float32), weights, names)
 
@@ -157,11 +155,11 @@ def _learned(
     return names, weights, director.change(performance, styles, weights)
 
 
-class _Activity:
+class Activity:
     """What the source is doing: speaking with force, rounding its lips, closing its eyes."""
 
-    def __init__(self, performance: Performance, rig: Rig, lock: SpeechLock, rate: float) -> None:
-        units = performance.units
+    def __init__(self, performance: Performance, rig: Rig, lock: SpeechLock) -> None:
+        units, rate = performance.units, _frame_rate(performance.times)
         opening = lock.openings(units, performance.identity)
         speed = np.abs(np.gradient(opening)) * rate if len(opening) > 1 else np.zeros_like(opening)
         # 1 face unit per second is a fast syllable
@@ -189,7 +187,7 @@ def _targets(
     rig: Rig,
     direction: Direction,
     settings: ManipulatorSettings,
-    activity: _Activity,
+    activity: Activity,
     generator: np.random.Generator,
 ) -> NDArray[np.float32]:
     """(T, U) activations that the weighted emotions ask for, alive in time."""
@@ -212,15 +210,19 @@ def _targets(
     return target * (1 + settings.life * np.clip(life, -2, 2))
 
 
-def _yield_to_speech(
+def yield_to_speech(
     change: NDArray[np.float32],
-    rig: Rig,
+    performance: Performance,
     lock: SpeechLock,
-    activity: _Activity,
+    activity: Activity,
     settings: ManipulatorSettings,
-    strength: float,
+    strength: float = 1.0,
 ) -> NDArray[np.float32]:
-    """Scale the mouth's change down, smoothly, where the mouth is busy, rounded or closing."""
+    """The mouth's (T, U) change as far as the words allow it.
+
+    It is scaled down, smoothly, where the mouth is busy, rounded or closing; then lips stay within
+    their bounds of width, and the speech lock keeps jaw and openings.
+    """
     loss = (
         settings.busy_loss * activity.busy
         + settings.rounding_loss * activity.rounding
@@ -229,11 +231,12 @@ def _yield_to_speech(
     share = 1 - np.float32(strength) * np.clip(loss, 0, 0.8)
     scaled = change.copy()
     scaled[:, lock.mouth] *= share[:, None]
-    return scaled
+    scaled = lock.bound_width(scaled, performance.units, performance.identity, strength)
+    return lock.apply(scaled, strength)
 
 
-def _yield_to_eyes(
-    change: NDArray[np.float32], rig: Rig, activity: _Activity, settings: ManipulatorSettings
+def yield_to_eyes(
+    change: NDArray[np.float32], rig: Rig, activity: Activity, settings: ManipulatorSettings
 ) -> NDArray[np.float32]:
     """Lids follow the emotion as far as the source's eye is open: a blink stays a blink.
 

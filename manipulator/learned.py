@@ -123,7 +123,7 @@ class LearnedDirector:
         weights: NDArray[np.floating],
     ) -> NDArray[np.float32]:
         """The same for (T, U) units at (T,) seconds, all seen, whose own style (S,) is known."""
-        units, even = _even(units, times)
+        units, even = even_rate(units, times)
         wanted = np.stack([np.interp(even, times, w) for w in weights.T], axis=1)
         networks, length = self.manipulator.networks, self.manipulator.settings.window
         lacking = max(length - len(units), 0)
@@ -148,16 +148,16 @@ class LearnedDirector:
 
     def style_of_units(self, units: NDArray[np.float32], times: NDArray[np.float64]) -> Tensor:
         """(S,) the same of (T, U) units at (T,) seconds, all seen."""
-        return reference_style(self.manipulator.networks, [self._given(_even(units, times)[0])])
+        return reference_style(self.manipulator.networks, [self._given(even_rate(units, times)[0])])
 
     def _given(self, units: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(self.manipulator.normalised(units))
 
 
-def _even(
+def even_rate(
     units: NDArray[np.float32], times: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """(T, U) at `times` -> the same at (about) the networks' frame rate, and its times."""
+    """(T, U) at (T,) seconds -> the same at (about) the networks' frame rate, and its times."""
     if len(times) < 3:
         return units, times
     rate = 1 / max(float(np.median(np.diff(times))), 1e-3)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Wishing = Callable[[NDArray[np.float64]], "Wishes"]  # of frames at (T,) seconds
 Freezing = Callable[[NDArray[np.float32], Codes], NDArray[np.float32]]
 
 _FOLDER = Path("manipulator_checkpoints")
@@ -122,18 +123,15 @@ def values_of(codes: Codes) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
 
 def _translated(
     codes: Codes,
-    wishing: Callable[[Codes], Wishes],
+    wishing: Wishing,
     manipulator: Manipulator,
     freeze: Freezing,
     options: ManipulateOptions,
 ) -> Codes:
-    from manipulator.translation import TranslationSettings, translate_values
-
     values, present = values_of(codes)
-    settings = TranslationSettings(options.edges, options.precision)
     result = values
-    if len(codes):
-        result = translate_values(values, wishing(codes), manipulator, settings, present)
+    if present.any():
+        result = _asked(codes, wishing, manipulator, options)
     if not np.array_equal(result, values):
         change = freeze(result - values, codes)
         whole = (change == result - values).all(1)[:, None]  # then without the detour's rounding
@@ -143,7 +141,33 @@ def _translated(
     return codes.with_manipulated(result)
 
 
-def _wishing(options: ManipulateOptions, manipulator: Manipulator) -> Callable[[Codes], Wishes]:
+def _asked(
+    codes: Codes, wishing: Wishing, manipulator: Manipulator, options: ManipulateOptions
+) -> NDArray[np.float32]:
+    """(T, V) what the networks ask for.
+
+    Networks for the rig know one frame rate: performances of another are brought to it, and the
+    change is brought back.
+    """
+    from manipulator.translation import TranslationSettings, bridge, translate_values
+
+    settings = TranslationSettings(options.edges, options.precision)
+    values, present = values_of(codes)
+    if not isinstance(codes, Performance):
+        times = np.arange(len(codes)) / options.frame_rate
+        return translate_values(values, wishing(times), manipulator, settings, present)
+
+    from manipulator.learned import even_rate
+
+    even, times = even_rate(bridge(values, present), codes.times)
+    if len(times) == len(codes) and np.array_equal(times, codes.times):
+        return translate_values(values, wishing(times), manipulator, settings, present)
+    change = translate_values(even, wishing(times), manipulator, settings) - even
+    back = np.stack([np.interp(codes.times, times, column) for column in change.T], axis=1)
+    return np.where(present[:, None], values + back, values).astype(np.float32)
+
+
+def _wishing(options: ManipulateOptions, manipulator: Manipulator) -> Wishing:
     """What makes the wishes for a clip; everything that can be wrong is found here."""
     import torch
 
@@ -153,14 +177,12 @@ def _wishing(options: ManipulateOptions, manipulator: Manipulator) -> Callable[[
     if options.ref_dirs:
         styles = torch.stack([_reference(folder, manipulator) for folder in options.ref_dirs])
         intensities = [options.intensity] * len(styles)
-        return lambda codes: shared_wishes(styles, len(codes), length, intensities)
+        return lambda times: shared_wishes(styles, len(times), length, intensities)
     labels = label_styles(manipulator.networks, options.seed)
     if options.timeline is not None:
         timeline = Timeline.load(options.timeline, emotions).scaled(options.intensity)
 
-        def timed(codes: Codes) -> Wishes:
-            times = np.arange(len(codes)) / options.frame_rate
-            times = codes.times if isinstance(codes, Performance) else times
+        def timed(times: NDArray[np.float64]) -> Wishes:
             weights = timeline.weights(times, emotions)
             return timed_wishes(labels, weights, length, INTENSITY_LIMIT)
 
@@ -171,7 +193,7 @@ def _wishing(options: ManipulateOptions, manipulator: Manipulator) -> Callable[[
     weights = np.array([[mixture.get(name, 0.0) for name in emotions] for mixture in mixtures])
     styles, strengths = _mixed(labels, weights)
     strengths = np.minimum(strengths * options.intensity, INTENSITY_LIMIT).tolist()
-    return lambda codes: shared_wishes(styles, len(codes), length, strengths)
+    return lambda times: shared_wishes(styles, len(times), length, strengths)
 
 
 def _mixed(labels: Tensor, weights: NDArray[np.float64]) -> tuple[Tensor, NDArray[np.float64]]:
@@ -187,6 +209,7 @@ def _reference(folder: Path, manipulator: Manipulator) -> Tensor:
     """The style of the clips in an actor's folder."""
     import torch
 
+    from manipulator.learned import even_rate
     from manipulator.translation import bridge, reference_style
 
     clips = []
@@ -194,7 +217,10 @@ def _reference(folder: Path, manipulator: Manipulator) -> Tensor:
         check_fit(manipulator, path, codes)
         values, present = values_of(codes)
         if present.any():
-            clips.append(torch.from_numpy(manipulator.normalised(bridge(values, present))))
+            values = bridge(values, present)
+            if isinstance(codes, Performance):
+                values, _ = even_rate(values, codes.times)
+            clips.append(torch.from_numpy(manipulator.normalised(values)))
     if not clips:
         raise NoFaceError(f"the reference {quoted(folder)} never shows a face")
     return reference_style(manipulator.networks, clips)
@@ -214,14 +240,23 @@ def _freezing(options: ManipulateOptions, manipulator: Manipulator) -> Freezing:
 
 def _freeze_rig(mouth: bool) -> Freezing:
     from deca.rig import load_rig
+    from manipulator.directing import (
+        Activity,
+        ManipulatorSettings,
+        yield_to_eyes,
+        yield_to_speech,
+    )
     from manipulator.speech_lock import SpeechLock
 
-    lock = SpeechLock(load_rig())
+    rig = load_rig()
+    lock, settings = SpeechLock(rig), ManipulatorSettings()
 
     def freeze(change: NDArray[np.float32], codes: Codes) -> NDArray[np.float32]:
         assert isinstance(codes, Performance)
         if mouth:
-            change = lock.apply(lock.bound_width(change, codes.units, codes.identity))
+            activity = Activity(codes, rig, lock)
+            change = yield_to_speech(change, codes, lock, activity, settings)
+            change = yield_to_eyes(change, rig, activity, settings)
         return np.where(lock.jaw, np.float32(0), change)
 
     return freeze

@@ -13,7 +13,7 @@ import pytest
 import torch
 from flame_files import write_flame_files
 from numpy.typing import NDArray
-from test_fitting import acted
+from test_fitting import acted, units_from
 
 import manipulator.test
 from deca.flame import load_flame
@@ -227,6 +227,66 @@ def test_seeds_references_and_timelines_make_a_difference(rig_actor: Path, for_r
     source = Performance.load(rig_actor / "DECA" / "clip.safetensors").units
     timed = result(trg_emotions=(), timeline="0.7:happy")
     assert np.array_equal(timed[:8], source[:8]) and not np.array_equal(timed[-3:], source[-3:])
+
+
+def test_blinks_stay_blinks_and_closing_lips_take_less(tmp_path: Path, for_rig: Path) -> None:
+    rig, count = load_rig(), 60
+    frames = np.arange(count)
+    blink = np.exp(-(((frames - 30) / 2.5) ** 2))
+    curves = {"lid_close": 1.4 * blink, "pucker": np.where(frames < 20, 0.8, 0.0)}
+    source = acted(units_from(rig, count, curves))
+    (tmp_path / "DECA").mkdir()
+    source.save(tmp_path / "DECA" / "clip.safetensors")
+    options = ManipulateOptions(tmp_path, for_rig, trg_emotions=("happy",))
+
+    def change(**wishes: Any) -> NDArray[np.float32]:
+        manipulate(dataclasses.replace(options, **wishes))
+        directed = Performance.load(tmp_path / "exp" / "DECA" / "clip.safetensors").directed
+        assert directed is not None
+        return np.abs(directed - source.units)
+
+    kept, free = change(), change(freeze="none")
+    lids = [
+        column
+        for unit in ("upper_lid_raise", "lid_close", "lid_tighten", "cheek_raise")
+        for column in rig.columns(unit)
+    ]
+    assert kept[30, lids].max() < 1e-3 < 0.02 < min(kept[50, lids].max(), free[30, lids].max())
+    lock = SpeechLock(rig)
+    pout, rest = slice(5, 15), slice(45, 55)
+    shares = [
+        kept[part][:, lock.mouth].mean() / free[part][:, lock.mouth].mean() for part in (pout, rest)
+    ]
+    assert shares[0] < 0.8 * shares[1]
+
+
+def test_other_frame_rates_are_asked_for_the_same(tmp_path: Path, for_rig: Path) -> None:
+    rig = load_rig()
+
+    def directed(rate: float, **wishes: Any) -> tuple[Performance, NDArray[np.float32]]:
+        folder = tmp_path / f"{rate:g}"
+        (folder / "DECA").mkdir(parents=True, exist_ok=True)
+        times = np.arange(round(2 * rate)) / rate
+        wave = 0.4 + 0.3 * np.sin(2 * np.pi * times)
+        curves = {"jaw_open": wave, "inner_brow_raise": 0.5 * wave, "corner_pull": 0.3 * wave}
+        clip = acted(units_from(rig, len(times), curves))
+        clip.track.times[:] = times
+        clip.save(folder / "DECA" / "clip.safetensors")
+        wishes = {"trg_emotions": ("happy",), "edges": "averaged", **wishes}
+        manipulate(ManipulateOptions(folder, for_rig, **wishes))
+        found = Performance.load(folder / "exp" / "DECA" / "clip.safetensors").directed
+        assert found is not None
+        return clip, found - clip.units
+
+    usual, wanted = directed(25)
+    for rate in (50, 60):
+        clip, change = directed(rate)
+        near = np.stack([np.interp(usual.times, clip.times, column) for column in change.T], 1)
+        assert np.abs(near - wanted)[3:-3].mean() < 0.1 * np.abs(wanted).mean()
+        untouched = directed(rate, trg_emotions=("source",))[1]
+        assert not untouched.any()
+        late = directed(rate, trg_emotions=(), timeline="1:happy")[1]
+        assert not late[: int(0.6 * rate)].any() and late[-5:].any()
 
 
 def test_the_flame_lock_keeps_the_lips_open_as_far(tmp_path: Path) -> None:

@@ -66,8 +66,9 @@ class ManipulateOptions:
     intensity: float = 1.0
     """Multiplies every intensity, 0 to 1.5; 0 is as recorded."""
     freeze: Freeze = "auto"
-    """What stays as it was spoken: none, jaw, or mouth (jaw and the opening of the lips). auto:
-    mouth for the rig, none for FLAME, whose files `mouth` needs."""
+    """What stays as it was spoken: none, jaw, or mouth (jaw and the opening of the lips; with the
+    rig, blinks stay too and closing lips take less). auto: mouth for the rig, none for FLAME,
+    whose files `mouth` needs."""
     seed: int = 0
     """Which of many ways to show an emotion."""
     edges: Edges = "ned"
