@@ -72,7 +72,7 @@ def render_faces(
         InputError: There is no such checkpoint or experiment, or it belongs to another face model.
         AssetError: The checkpoint is of another layout. OutputError: A file cannot be written.
     """
-    from renderer.checkpoints import find_generator
+    from renderer.checkpoints import find_generator, picture_size
     from renderer.dataset import Faces
 
     path = find_generator(checkpoints_dir, which_epoch)
@@ -84,7 +84,7 @@ def render_faces(
     _check_model(actor, checkpoints_dir)
     with locked(experiment.lock_file, experiment.folder):
         draw_inputs(actor, experiment, progress)
-        faces = Faces.open(actor, experiment, _size(checkpoints_dir), filmed=False)
+        faces = Faces.open(actor, experiment, picture_size(checkpoints_dir), filmed=False)
         _draw(path, faces, experiment, faces.frames, device, precision, progress)
     count = len(faces.frames)
     return [f"{experiment.folder_of(_KIND)}: {count} faces drawn by {path.name}"]
@@ -155,13 +155,13 @@ def _resized(face: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 def _render_own(actor: Actor, options: RenderOptions, progress: Progress) -> list[str]:
     """Draw the frames that were not trained on from their own parameters, and measure."""
     from evaluation.likeness import Likeness
-    from renderer.checkpoints import find_generator
+    from renderer.checkpoints import find_generator, picture_size
     from renderer.dataset import Faces
 
     folder = options.checkpoints_dir
     path = find_generator(folder, options.which_epoch)
     _check_model(actor, folder)
-    faces = Faces.open(actor, size=_size(folder))
+    faces = Faces.open(actor, size=picture_size(folder))
     frames = _held_out(actor, folder, faces)
     experiment = Actor(actor.folder / OWN)
     with locked(experiment.lock_file, experiment.folder):
@@ -211,13 +211,6 @@ def _check_model(actor: Actor, folder: Path) -> None:
             f"the renderer in {quoted(folder)} was trained with the {learnt} face, "
             f"{quoted(actor.folder)} is preprocessed with {own}; preprocess it with the same"
         )
-
-
-def _size(folder: Path) -> int:
-    from renderer.checkpoints import read_record
-    from renderer.dataset import SIZE
-
-    return int(read_record(folder).get("settings", {}).get("size", SIZE))
 
 
 def _hash(path: Path, faces: Faces, precision: Precision) -> str:

@@ -20,6 +20,7 @@ from ned.core.picture import Planes
 from ned.core.source import quoted
 from renderer.anchors import steady_landmarks
 from renderer.shading import Shading
+from renderer.strength import is_edited
 from renderer.warp import FaceEdit, WarpRenderer
 
 _CHUNK = 64  # frames whose landmarks are in memory at once
@@ -110,11 +111,6 @@ def rendered(
                 future.cancel()
 
 
-def is_edited(change: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """(...,) whether activations (..., U) change anything that could be seen."""
-    return (np.abs(change) > 1e-4).any(-1)
-
-
 @dataclass(frozen=True)
 class _Edits:
     """What happens to the face in a run of frames that begins with frame `start`.
@@ -172,4 +168,14 @@ def _warp(folder: Path | None) -> Renderer:
     return Renderer(_in_planes(WarpRenderer().render))
 
 
-_RENDERERS: dict[str, Callable[[Path | None], Renderer]] = {"warp": _warp}
+def _neural(folder: Path | None) -> Renderer:
+    from ned.neural_rendering import ActorNetwork
+
+    assert folder is not None
+    return Renderer(ActorNetwork.load(folder).begin, threads=1, shades=False)
+
+
+_RENDERERS: dict[str, Callable[[Path | None], Renderer]] = {
+    "warp": _warp,
+    "neural": _neural,
+}

@@ -6,7 +6,6 @@ Images are RGB; masks say where the face was rendered. Within this module colour
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from ned.core.erosion import soft_erosion
 from ned.core.errors import InputError
 from ned.core.similarity import apply, compose, invert, scale_of
+from postprocessing.pyramid import blend_pyramids
 from postprocessing.unalign import warp_back
 
 Image = NDArray[np.uint8]
@@ -154,57 +154,105 @@ def blend_into_frame(
     height, width = mask.shape
     frame_from_crop = np.array([[(x2 - x1) / width, 0, x1], [0, (y2 - y1) / height, y1]])
     frame_from_crop[:, 2] += (np.diag(frame_from_crop) - 1) / 2  # centres at whole numbers
-    levels = blending.levels
-    if levels:  # the same bands of the face, however large it is
-        levels = max(1, levels + round(math.log2(max(y2 - y1, 8) / _REFERENCE_SIDE)))
-    tight = _around(mask, frame_from_crop, 1, 2, frame)
-    wide = _around(mask, frame_from_crop, 2**levels, _REACH, frame)
-    under, region = frame[tight], frame[wide]
-    frame_from_tight = np.array([[1, 0, tight[1].start], [0, 1, tight[0].start]])
-    crop_from_tight = compose(invert(frame_from_crop), frame_from_tight)
-    aligned_from_tight = compose(aligned_from_crop, crop_from_tight)
-    size = (under.shape[1], under.shape[0])
-
-    aligned = _continued(aligned, mask, aligned_from_crop)
-    shrink = float(scale_of(aligned_from_tight))
-    if shrink > 1.05:
-        aligned = cv2.GaussianBlur(aligned, (0, 0), 0.5 * math.sqrt(shrink**2 - 1))
-    place = tuple(
-        slice(inner.start - outer.start, inner.stop - outer.start)
-        for inner, outer in zip(tight, wide, strict=True)
-    )
-    whole, inner = np.zeros((2, *region.shape[:2]), bool)
-    whole[place] = _grow(mask, crop_from_tight, size)
-    if blending.method != "copy_paste":
-        inner[place] = _grow(_erode(mask), crop_from_tight, size)
+    shape = (frame.shape[0], frame.shape[1])
+    seat = seat_face(shape, aligned, mask, frame_from_crop, aligned_from_crop, blending)
+    if seat is None:
+        return frame.copy()
+    region = frame[seat.region]
     face = region.copy()
-    np.copyto(
-        face[place],
-        warp_back(aligned, aligned_from_tight, size),
-        where=whole[place][..., None],
-    )
-    copied = blending.copied_levels
+    np.copyto(face[seat.place], seat.face, where=seat.whole[seat.place][..., None])
+    levels, copied = seat.levels, blending.copied_levels
     if copied:  # counted from the coarsest band: keep the same bands of the face
         copied = min(max(0, copied + levels - blending.levels), levels + 1)
     result = frame.copy()
-    mixed = mix(region, face, whole, blending, levels, copied, inner)
-    result[wide] = _to_bytes(mixed)
+    mixed = mix(region, face, seat.whole, blending, levels, copied, seat.inner)
+    result[seat.region] = _to_bytes(mixed)
     return result
 
 
+@dataclass(frozen=True, eq=False)
+class Seat:
+    """Where a rendered face lies in a frame.
+
+    Attributes:
+        region: rows and columns of the frame that its blend reaches. place: those of `face` there.
+        face: (h, w, 3) uint8, resampled once.
+        whole: (H, W) pixels of the region that are the face's. inner: the same, eroded.
+        levels: halvings of the blend's pyramid.
+    """
+
+    region: tuple[slice, slice]
+    place: tuple[slice, slice]
+    face: Image
+    whole: NDArray[np.bool_]
+    inner: NDArray[np.bool_]
+    levels: int
+
+
+def seat_face(
+    shape: tuple[int, int],
+    rendered: Image,
+    mask: NDArray[np.bool_],
+    frame_from_mask: NDArray[Any],
+    rendered_from_mask: NDArray[Any],
+    blending: Blending = DEFAULT,
+) -> Seat | None:
+    """A rendered face at its place in a frame; None where it lies outside.
+
+    Args:
+        shape: (height, width) of the frame.
+        rendered: (h, w, 3).
+        mask: (s, s) where the face is, in pixels of its own that both maps (2, 3) start from,
+            centres at whole numbers.
+    """
+    levels = blending.levels
+    if levels:  # the same bands of the face, however large it is
+        height = float(np.hypot(*frame_from_mask[:, 1])) * len(mask)
+        levels = max(1, levels + round(math.log2(max(height, 8) / _REFERENCE_SIDE)))
+    tight = _around(mask, frame_from_mask, 1, 2, shape)
+    region = _around(mask, frame_from_mask, 2**levels, _REACH, shape)
+    size = (tight[1].stop - tight[1].start, tight[0].stop - tight[0].start)
+    if min(size) < 1:
+        return None
+    frame_from_tight = np.array([[1, 0, tight[1].start], [0, 1, tight[0].start]])
+    mask_from_tight = compose(invert(frame_from_mask), frame_from_tight)
+    rendered_from_tight = compose(rendered_from_mask, mask_from_tight)
+
+    rendered = _continued(rendered, mask, rendered_from_mask)
+    shrink = float(scale_of(rendered_from_tight))
+    if shrink > 1.05:
+        rendered = cv2.GaussianBlur(rendered, (0, 0), 0.5 * math.sqrt(shrink**2 - 1))
+    rows, columns = (
+        slice(inner.start - outer.start, inner.stop - outer.start)
+        for inner, outer in zip(tight, region, strict=True)
+    )
+    covered = region[0].stop - region[0].start, region[1].stop - region[1].start
+    whole, inner = np.zeros((2, *covered), bool)
+    whole[rows, columns] = _grow(mask, mask_from_tight, size)
+    if blending.method != "copy_paste":
+        inner[rows, columns] = _grow(_erode(mask), mask_from_tight, size)
+    face = warp_back(rendered, rendered_from_tight, size)
+    return Seat(region, (rows, columns), face, whole, inner, levels)
+
+
 def _around(
-    mask: NDArray[np.bool_], frame_from_crop: NDArray[Any], step: int, reach: int, frame: Image
+    mask: NDArray[np.bool_],
+    frame_from_mask: NDArray[Any],
+    step: int,
+    reach: int,
+    shape: tuple[int, int],
 ) -> tuple[slice, slice]:
-    """Rows and columns of a frame around a crop's mask and `reach` steps beyond it.
+    """Rows and columns of a frame (height, width) around a mask and `reach` steps beyond it.
 
     They begin at multiples of `step`, so that pyramids fall alike in every frame of a shot.
     """
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    corners = apply(frame_from_crop, np.array([[x, y], [x + width, y + height]]))
-    low = np.floor(corners[0] / step - reach) * step
-    high = np.ceil(corners[1] / step + reach) * step
+    corners = np.array([[x, y], [x + width, y], [x, y + height], [x + width, y + height]])
+    corners = apply(frame_from_mask, corners)
+    low = np.floor(corners.min(0) / step - reach) * step
+    high = np.ceil(corners.max(0) / step + reach) * step
     left, top = (int(value) for value in np.maximum(low, 0))
-    right, bottom = (int(value) for value in np.minimum(high, frame.shape[1::-1]))
+    right, bottom = (int(value) for value in np.minimum(high, shape[::-1]))
     return slice(top, bottom), slice(left, right)
 
 
@@ -275,60 +323,9 @@ def _clone(background: Image, face: Image, mask: NDArray[np.bool_]) -> Image:
     )
 
 
-def gaussian_pyramid(image: NDArray[np.float32], levels: int) -> list[NDArray[np.float32]]:
-    """The image and its `levels` halvings, the finest first."""
-    pyramid = [image]
-    for _ in range(levels):
-        pyramid.append(cv2.pyrDown(pyramid[-1]))
-    return pyramid
-
-
-def laplacian_pyramid(image: NDArray[np.float32], levels: int) -> list[NDArray[np.float32]]:
-    """`levels` bands of detail, the finest first, and what is left."""
-    pyramid = gaussian_pyramid(image, levels)
-    bands = [fine - _up(coarse, fine) for fine, coarse in itertools.pairwise(pyramid)]
-    return [*bands, pyramid[-1]]
-
-
-def blend_pyramids(
-    background: NDArray[np.float32],
-    face: NDArray[np.float32],
-    mask: NDArray[np.bool_],
-    levels: int = 4,
-    copied: int = 0,
-) -> NDArray[np.float32]:
-    """Burt and Adelson, "A multiresolution spline with application to image mosaics", 1983.
-
-    Args:
-        background: (H, W, 3).
-        face: (H, W, 3).
-        mask: (H, W) where the face's detail is taken.
-        levels: halvings.
-        copied: how many of the coarsest of the levels + 1 bands stay the background's.
-
-    Returns:
-        (H, W, 3), not clipped.
-    """
-    # Pyramids are linear: the bands of the difference are the differences of the bands, and the
-    # background's own bands add up to the background.
-    weights = gaussian_pyramid(mask.astype(np.float32), levels)
-    bands = laplacian_pyramid(face - background, levels)
-    change = np.zeros_like(bands[-1])
-    for level in range(levels, -1, -1):
-        if level < levels:
-            change = _up(change, bands[level])
-        if level <= levels - copied:
-            change += weights[level][..., None] * bands[level]
-    return background + change
-
-
 def sharpen(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """2.5 times the image less 1.5 times its 3x3 Gaussian, clipped to [0, 1]."""
     return np.clip(2.5 * image - 1.5 * cv2.GaussianBlur(image, (3, 3), 0), 0, 1)
-
-
-def _up(coarse: NDArray[np.float32], fine: NDArray[np.float32]) -> NDArray[np.float32]:
-    return cv2.pyrUp(coarse, dstsize=(fine.shape[1], fine.shape[0]))
 
 
 def _grow(

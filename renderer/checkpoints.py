@@ -14,10 +14,10 @@ from ned.core.errors import AssetError, InputError, OutputError
 from ned.core.partial import Partial
 from ned.core.source import quoted, reason
 from ned.core.stages import write_atomically
+from renderer.training_settings import TrainingSettings
 
 if TYPE_CHECKING:
     from renderer.trainer import Trainer
-    from renderer.training_settings import TrainingSettings
 
 NETWORKS = {"generator": "G", "image": "D", "mouth": "Dm", "eyes": "De"}
 PUBLISHED_EPOCH, LATEST, BEST = "20", "latest", "best"
@@ -150,6 +150,23 @@ def read_record(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def picture_size(folder: Path) -> int:
+    """Side in pixels of the pictures that a renderer was trained on, 256 if nothing tells.
+
+    Raises:
+        InputError: What its record tells is no size.
+    """
+    size = TrainingSettings.size
+    try:
+        size = read_record(folder).get("settings", {}).get("size", size)
+        return TrainingSettings(size=int(size), roi=8).size
+    except (AttributeError, TypeError, ValueError, InputError) as error:
+        raise InputError(
+            f"{quoted(folder / RECORD)} tells of pictures of size {size!r}; train the renderer "
+            "again, or put the record back that lay beside it"
+        ) from error
 
 
 def _save(path: Path, value: Any) -> None:

@@ -116,25 +116,10 @@ class Faces:
         Args:
             random: for training: moves the eyes apart and every picture a little.
         """
-        size = self.size
         mask = read_mask(self.masks[frame])
         self._check(mask, self.masks[frame])
-        eyes = self._eyes(frame) * (size / self.side)
-        if random is not None:
-            eyes = disturbed_eyes(eyes, random.standard_normal(3))
-        sketch = draw_eye_sketch(eyes, size)
-        drawn = [
-            self._picture(self.nmfcs[frame]),
-            sketch,
-            self._picture(self.shapes[frame]),
-        ]
-        if random is not None:
-            drawn = [_moved(picture, random) for picture in drawn]
-        flat = np.where(mask, np.uint8(255), np.uint8(0))
-        if len(flat) != size:
-            flat = cv2.resize(flat, (size, size), interpolation=cv2.INTER_NEAREST)
-        whole = np.concatenate([*drawn, flat[..., None]], axis=2)
-        return np.ascontiguousarray(np.moveaxis(whole, 2, 0))
+        nmfc, shape = (self._read(files[frame]) for files in (self.nmfcs, self.shapes))
+        return conditioning(nmfc, shape, self._eyes(frame), mask, self.size, random)
 
     def face(self, frame: int) -> NDArray[np.uint8]:
         """(3, size, size) the filmed face, black off its mask."""
@@ -174,15 +159,42 @@ class Faces:
                 f"{self.side}; preprocess the actor again"
             )
 
-    def _picture(self, path: Path) -> NDArray[np.uint8]:
+    def _read(self, path: Path) -> NDArray[np.uint8]:
         image = read_image(path)
         self._check(image, path)
-        if len(image) == self.size:
-            return image
-        from PIL import Image
+        return image
 
-        resized = Image.fromarray(image).resize((self.size, self.size), Image.Resampling.BICUBIC)
-        return np.array(resized)
+    def _picture(self, path: Path) -> NDArray[np.uint8]:
+        return _resized(self._read(path), self.size)
+
+
+def conditioning(
+    nmfc: NDArray[np.uint8],
+    shape: NDArray[np.uint8],
+    eyes: NDArray[np.floating],
+    mask: NDArray[np.bool_],
+    size: int = SIZE,
+    random: np.random.Generator | None = None,
+) -> NDArray[np.uint8]:
+    """(10, size, size): NMFC, eyes and shape (RGB each), mask (0 or 255).
+
+    Args:
+        nmfc, shape: (S, S, 3). eyes: (14 or more, 2) lids and pupils in pixels of these.
+        mask: (S, S).
+        random: for training: moves the eyes apart and every picture a little.
+    """
+    points = eyes * (size / len(mask))
+    if random is not None:
+        points = disturbed_eyes(points, random.standard_normal(3))
+    sketch = draw_eye_sketch(points, size)
+    drawn = [_resized(nmfc, size), sketch, _resized(shape, size)]
+    if random is not None:
+        drawn = [_moved(picture, random) for picture in drawn]
+    flat = np.where(mask, np.uint8(255), np.uint8(0))
+    if len(flat) != size:
+        flat = cv2.resize(flat, (size, size), interpolation=cv2.INTER_NEAREST)
+    whole = np.concatenate([*drawn, flat[..., None]], axis=2)
+    return np.ascontiguousarray(np.moveaxis(whole, 2, 0))
 
 
 def mouth_corner(centre: NDArray[np.integer], roi: int, size: int) -> tuple[int, int]:
@@ -227,6 +239,15 @@ def _side(image: NDArray[np.uint8] | NDArray[np.bool_], path: Path) -> int:
             "square"
         )
     return image.shape[0]
+
+
+def _resized(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    if len(image) == size:
+        return image
+    from PIL import Image
+
+    picture = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
+    return np.array(picture)
 
 
 def _moved(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, minimum_filter1d
 
 from ned.core.performance import Performance
+from ned.core.track import Track
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,26 @@ def edit_strength(
         * _fall(-track.confidence, -high, -low)
         * track.present
     )
-    times = performance.times
-    rate = 1 / max(float(np.median(np.diff(times))), 1e-3) if len(times) > 1 else 25.0
-    frames = max(1, round(settings.fade_seconds * rate))
-    faded = np.zeros_like(strength)
+    return fade(strength, track, settings.fade_seconds)
+
+
+def fade(
+    share: NDArray[np.floating], track: Track, seconds: float = StrengthSettings.fade_seconds
+) -> NDArray[np.float32]:
+    """(T,) shares in [0, 1], lowered where they lie near lower ones of the same shot."""
+    rate = 1 / max(float(np.median(np.diff(track.times))), 1e-3) if len(track) > 1 else 25.0
+    frames = max(1, round(seconds * rate))
+    faded = np.zeros_like(share)
     for shot in np.unique(track.shots):
         inside = track.shots == shot
-        lowest = minimum_filter1d(strength[inside], 2 * frames + 1, mode="nearest")
+        lowest = minimum_filter1d(share[inside], 2 * frames + 1, mode="nearest")
         faded[inside] = gaussian_filter1d(lowest, frames / 2, mode="nearest")
-    return np.minimum(faded, strength).astype(np.float32)
+    return np.minimum(faded, share).astype(np.float32)
+
+
+def is_edited(change: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(...,) whether activations (..., U) change anything that could be seen."""
+    return (np.abs(change) > 1e-4).any(-1)
 
 
 def skipped_frames(

@@ -24,6 +24,8 @@ MATRIX_OF_SPACE = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9
 _SCALER_MATRIX = {"bt709": 1, "bt601": 5, "bt2020": 9}
 _SPACE_OF_MATRIX = {"bt709": 1, "bt601": 6, "bt2020": 9}
 
+_LUMA_OF_MATRIX = {"bt709": (0.2126, 0.0722), "bt601": (0.299, 0.114), "bt2020": (0.2627, 0.0593)}
+
 _scalers = threading.local()
 
 
@@ -225,3 +227,28 @@ def colour_of(picture: av.VideoFrame) -> Colour:
 def usual_matrix(size: tuple[int, int]) -> str:
     """The matrix that players assume for untagged video of a (width, height)."""
     return "bt709" if size[0] >= 1280 or size[1] > 576 else "bt601"
+
+
+def samples_of_rgb(
+    rgb: NDArray[np.uint8], matrix: str, full_range: bool, bit_depth: int
+) -> NDArray[np.float32]:
+    """Y, U and V codes (..., 3) of RGB (..., 3), not rounded; ITU-T H.273, equations 38 to 46.
+
+    Args:
+        matrix: "bt709", "bt601" or "bt2020". full_range: of the codes. bit_depth: likewise.
+    """
+    red, blue = _LUMA_OF_MATRIX[matrix]
+    luma = np.array([red, 1 - red - blue, blue])
+    of_rgb = np.stack(
+        [
+            luma,
+            (np.array([0, 0, 1]) - luma) / (2 * (1 - blue)),
+            (np.array([1, 0, 0]) - luma) / (2 * (1 - red)),
+        ]
+    )
+    step = 1 << (bit_depth - 8)
+    top = (256 * step) - 1
+    scale = np.array([top] * 3 if full_range else [219 * step, 224 * step, 224 * step])
+    zero = np.array([0 if full_range else 16 * step, 128 * step, 128 * step])
+    matrix_of_bytes = (of_rgb * scale[:, None] / 255).astype(np.float32)
+    return rgb.astype(np.float32) @ matrix_of_bytes.T + zero.astype(np.float32)
