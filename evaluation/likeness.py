@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.gradient_similarity import gradient_deviation
 from evaluation.realism import ssim
 
 Image = NDArray[np.uint8]
@@ -24,6 +25,7 @@ class Likeness:
     _face: list[tuple[float, int]] = field(default_factory=list)
     _mouth: list[tuple[float, int]] = field(default_factory=list)
     _ssim: list[float] = field(default_factory=list)
+    _gmsd: list[float] = field(default_factory=list)
     _sharpness: list[tuple[float, float]] = field(default_factory=list)
     _changes: list[tuple[float, float]] = field(default_factory=list)
     _last: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]] | None = None
@@ -54,6 +56,7 @@ class Likeness:
         self._mouth.append(_error(apart[near & mask]))
         box = _box(mask)
         self._ssim.append(ssim(one[box], two[box]))
+        self._gmsd.append(gradient_deviation(one, two, mask))
         inner = cv2.erode(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
         self._sharpness.append((_gradient(one, inner), _gradient(two, inner)))
         if follows and self._last is not None:
@@ -64,10 +67,11 @@ class Likeness:
         self._last = one, two, mask
 
     def scores(self) -> dict[str, float]:
-        """PSNR in dB of face and mouth, SSIM, sharpness and flicker.
+        """PSNR in dB of face and mouth, SSIM, GMSD, sharpness and flicker; NaN where unknown.
 
-        Sharpness is the ratio of mean gradients, drawn to filmed. Flicker is the mean difference,
-        in grey levels of 255, of how a pixel changes to the next frame in either.
+        GMSD is the deviation of gradient similarity inside the face, 0 at best. Sharpness is the
+        ratio of mean gradients, drawn to filmed. Flicker is the mean difference, in grey levels of
+        255, of how a pixel changes to the next frame in either.
         """
         drawn, filmed = np.array(self._sharpness).sum(0)
         changes = np.array(self._changes).sum(0) if self._changes else np.array([math.nan, 1])
@@ -75,6 +79,7 @@ class Likeness:
             "psnr": _psnr(self._face),
             "mouth_psnr": _psnr(self._mouth),
             "ssim": float(np.mean(self._ssim)),
+            "gmsd": float(np.nanmean(self._gmsd)),
             "sharpness": float(drawn / max(filmed, 1e-9)),
             "flicker": float(changes[0] / max(changes[1], 1)),
         }

@@ -154,19 +154,48 @@ def _resized(face: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 def _render_own(actor: Actor, options: RenderOptions, progress: Progress) -> list[str]:
     """Draw the frames that were not trained on from their own parameters, and measure."""
+    frames, scores, path = own_scores(
+        actor,
+        options.checkpoints_dir,
+        progress,
+        options.which_epoch,
+        device_of(options.gpu_ids),
+        options.precision,
+    )
+    drawn = actor.experiment(OWN).folder_of(_KIND)
+    return [
+        f"{drawn}: {len(frames)} held-out frames drawn by {path.name}",
+        f"PSNR {scores['psnr']:.2f} dB inside the face, {scores['mouth_psnr']:.2f} dB around the "
+        f"mouth; SSIM {scores['ssim']:.4f}; GMSD {scores['gmsd']:.4f}; sharpness "
+        f"{scores['sharpness']:.2f} of the filmed; flicker {scores['flicker']:.2f} grey levels",
+    ]
+
+
+def own_scores(
+    actor: Actor,
+    folder: Path,
+    progress: Progress = SILENT,
+    which_epoch: str | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+) -> tuple[list[int], dict[str, float], Path]:
+    """The held-out frames, drawn; how near they come (`Likeness.scores`); what drew them.
+
+    Raises:
+        InputError: The folder cannot be used, or was trained on every frame.
+        AssetError: The checkpoint is of another layout. OutputError: A file cannot be written.
+    """
     from evaluation.likeness import Likeness
     from renderer.checkpoints import find_generator, picture_size
     from renderer.dataset import Faces
 
-    folder = options.checkpoints_dir
-    path = find_generator(folder, options.which_epoch)
+    path = find_generator(folder, which_epoch)
     _check_model(actor, folder)
     faces = Faces.open(actor, size=picture_size(folder))
     frames = _held_out(actor, folder, faces)
     experiment = Actor(actor.folder / OWN)
     with locked(experiment.lock_file, experiment.folder):
-        device = device_of(options.gpu_ids)
-        _draw(path, faces, experiment, frames, device, options.precision, progress)
+        _draw(path, faces, experiment, frames, device, precision, progress)
         likeness, last = Likeness(), None
         whole = dataclasses.replace(faces, size=faces.side)  # compared as large as it was filmed
         for frame in frames:
@@ -176,13 +205,7 @@ def _render_own(actor: Actor, options: RenderOptions, progress: Progress) -> lis
             follows = last == frame - 1 and frame not in faces.starts
             likeness.add(drawn, filmed, mask, whole.mouth(frame), follows)
             last = frame
-    scores = likeness.scores()
-    return [
-        f"{experiment.folder_of(_KIND)}: {len(frames)} held-out frames drawn by {path.name}",
-        f"PSNR {scores['psnr']:.2f} dB inside the face, {scores['mouth_psnr']:.2f} dB around the "
-        f"mouth; SSIM {scores['ssim']:.4f}; sharpness {scores['sharpness']:.2f} of the filmed; "
-        f"flicker {scores['flicker']:.2f} grey levels",
-    ]
+    return frames, likeness.scores(), path
 
 
 def _held_out(actor: Actor, folder: Path, faces: Faces) -> list[int]:

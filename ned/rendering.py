@@ -149,23 +149,21 @@ class _Edits:
         return FaceEdit(self.landmarks[k], self.rotation[k], self.moves[k], shade)
 
 
-def _in_planes(edit_planes: EditPlanes) -> Callable[..., Draw]:
-    """`begin` of a renderer that needs nothing but the frame's planes and the edit."""
+def in_planes(edit_planes: EditPlanes) -> Draw:
+    """What draws with a renderer that needs nothing but the frame's planes and the edit."""
 
-    def begin(clip: Clip, *_: object) -> Draw:
+    def draw(frame: Frame, edit: FaceEdit) -> Frame:
+        clip = frame.clip
         black = 0 if clip.full_range else 16 << (clip.bit_depth - 8)
         middle = 1 << (clip.bit_depth - 1)
+        return frame.with_planes(edit_planes(frame.planes, [edit], black, middle))
 
-        def draw(frame: Frame, edit: FaceEdit) -> Frame:
-            return frame.with_planes(edit_planes(frame.planes, [edit], black, middle))
-
-        return draw
-
-    return begin
+    return draw
 
 
 def _warp(folder: Path | None) -> Renderer:
-    return Renderer(_in_planes(WarpRenderer().render))
+    draw = in_planes(WarpRenderer().render)
+    return Renderer(lambda *_: draw)
 
 
 def _neural(folder: Path | None) -> Renderer:

@@ -39,7 +39,9 @@ def epochs_in(folder: Path) -> list[str]:
 
 
 def find_generator(folder: Path, epoch: str | None = None) -> Path:
-    """The generator of an epoch; of 20, else latest, if none is named.
+    """The generator of an epoch.
+
+    If none is named: the latest of `ned train-renderer`, and of a published folder 20, else latest.
 
     Raises:
         InputError: The folder is none, or has no such epoch; the line lists those that there are.
@@ -55,7 +57,10 @@ def find_generator(folder: Path, epoch: str | None = None) -> Path:
             f"{quoted(folder)} holds no renderer (a file like {PUBLISHED_EPOCH}_net_G.pth); train "
             "one with `ned train-renderer`"
         )
-    wanted = [epoch] if epoch is not None else [PUBLISHED_EPOCH, LATEST, known[-1]]
+    usual = [PUBLISHED_EPOCH, LATEST]
+    if read_record(folder):
+        usual.reverse()
+    wanted = [epoch] if epoch is not None else [*usual, known[-1]]
     for name in wanted:
         if name in known:
             return network_file(folder, name, "generator")

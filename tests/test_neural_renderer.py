@@ -18,7 +18,7 @@ from torch import Tensor
 from ned.core.actor import Actor
 from ned.core.errors import AssetError, InputError, NedError
 from ned.core.imaging import read_image, write_image
-from renderer.checkpoints import epochs_in, find_generator
+from renderer.checkpoints import epochs_in, find_generator, write_record
 from renderer.dataset import Faces, mouth_corner, sequences
 from renderer.inference import NeuralRenderer, as_bytes
 from renderer.losses import (
@@ -432,6 +432,8 @@ def test_epochs_are_found_in_ned_s_order(tmp_path: Path) -> None:
     assert find_generator(tmp_path).name == "latest_net_G.pth"
     (tmp_path / "20_net_G.pth").touch()
     assert find_generator(tmp_path).name == "20_net_G.pth"
+    write_record(tmp_path, {"held_out": []})  # of our own trainer, which need not stop at 20
+    assert find_generator(tmp_path).name == "latest_net_G.pth"
     assert find_generator(tmp_path, "5").name == "5_net_G.pth"
     with pytest.raises(InputError, match=r"epoch 7 is not in .*there are 5, 10, 20, best, latest"):
         find_generator(tmp_path, "7")

@@ -25,7 +25,7 @@ class PostprocessOptions:
     checkpoints_dir: Positional[Path] = Path("checkpoints")
     """The actor's trained renderer."""
     which_epoch: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
-    """The renderer's epoch; by default 20, else latest."""
+    """The renderer's epoch; by default the latest, or 20 of a folder that NED trained."""
     gpu_ids: Annotated[str, arg(metavar="ID")] = "auto"
     """The GPU to render on; -1 is the CPU."""
     skip_render: bool = False

@@ -27,7 +27,7 @@ class RenderOptions:
     checkpoints_dir: Path = Path("checkpoints")
     """The actor's trained renderer: files like 20_net_G.pth."""
     which_epoch: Name = None
-    """The epoch to use; by default 20, else latest."""
+    """The epoch to use; by default the latest, or 20 of a folder that NED trained."""
     own: Annotated[bool, arg(name="self")] = False
     """Draw the frames that were not trained on from their own parameters, and measure."""
     gpu_ids: Annotated[str, arg(metavar="ID")] = "auto"
@@ -53,7 +53,7 @@ class TrainRendererOptions:
     load_pretrain: Path | None = None
     """Begin with the networks of this folder, such as NED's meta-renderer."""
     which_epoch: Name = None
-    """Which epoch of --load-pretrain; by default 20, else latest."""
+    """Which epoch of --load-pretrain; by default the latest, or 20 of a folder that NED trained."""
     niter: int = _DEFAULT.epochs
     """Epochs: how often every sequence of footage is seen."""
     minutes: float | None = None
@@ -125,7 +125,7 @@ class ExportRendererOptions:
     output: Positional[Path]
     """The file to write, such as renderer.onnx."""
     which_epoch: Name = None
-    """The epoch to use; by default 20, else latest."""
+    """The epoch to use; by default the latest, or 20 of a folder that NED trained."""
 
 
 def device_of(gpu_ids: str) -> str:

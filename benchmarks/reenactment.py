@@ -1,0 +1,190 @@
+"""Reenactment: how near warp, hybrid and neural come to held-out frames of real clips.
+
+    python benchmarks/reenactment.py [--clips talk_512 ...] [--minutes 20] [--width 64] [--size 256]
+        [--renderers warp neural] [--jobs 1] [--folder work] [--json reenactment.json]
+
+Each clip is one actor: preprocessed with the rig, networks trained on its first 75 % for --minutes,
+the rest made again and compared with what was filmed, at 256 x 256 aligned pixels. The neural
+renderer draws every frame from its own parameters. Warp and hybrid move filmed pixels, so they make
+each frame from another held-out one, at least 0.4 s away (seeded); their flicker is that of all
+frames made from one and the same.
+
+GMSD (Xue et al. 2014) stands in for LPIPS: it needs no weights; less is better. Sharpness is the
+mean gradient inside the face, made to filmed. Everything is kept in --folder: with the same options
+nothing is prepared or trained twice (a training that was stopped begins anew).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import footage
+import table
+
+CLIPS = ["talk_512", "portrait_extreme_480", "portrait_sad_512"]
+HELD_OUT = 0.25  # share of the frames, at the end
+_COLUMNS = ("psnr", "mouth_psnr", "ssim", "gmsd", "sharpness", "flicker")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One clip, and what is asked of it.
+
+    Attributes:
+        folder: where everything of all clips is kept. threads: of torch.
+        seed: of the frames that others are made from.
+    """
+
+    clip: Path
+    folder: Path
+    renderers: tuple[str, ...]
+    minutes: float
+    width: int
+    size: int
+    threads: int
+    seed: int
+
+    def network_folder(self, renderer: str) -> Path:
+        """Where a renderer trained so lies."""
+        name = f"{renderer}-{self.width}-{self.size}-{self.minutes:g}min"
+        return self.folder / self.clip.stem / name
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--clips", nargs="+", metavar="NAME", help=f"default {' '.join(CLIPS)}")
+    parser.add_argument("--clips-folder", type=Path)
+    parser.add_argument("--renderers", nargs="+", choices=MEASURES, default=list(MEASURES))
+    parser.add_argument("--minutes", type=float, default=20.0, help="of training per network")
+    parser.add_argument("--width", type=int, default=64, help="channels of the neural renderer")
+    parser.add_argument("--size", type=int, default=256, help="side of its pictures in pixels")
+    parser.add_argument("--jobs", type=int, default=1, help="clips at once; they share the cores")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()) / "ned-reenactment"
+    )
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    clips = footage.clips_folder(options.clips_folder)
+    threads = max(1, (os.cpu_count() or 1) // options.jobs)
+    tasks = [
+        Task(
+            clip=clip,
+            folder=options.folder,
+            renderers=tuple(options.renderers),
+            minutes=options.minutes,
+            width=options.width,
+            size=options.size,
+            threads=threads,
+            seed=options.seed,
+        )
+        for clip in footage.find_clips(clips, options.clips or CLIPS)
+    ]
+    data = measure(tasks, options.jobs)
+    print(report(data))
+    table.save(options.json, data)
+
+
+def measure(tasks: list[Task], jobs: int = 1) -> list[dict[str, Any]]:
+    """One row for every clip and renderer."""
+    if jobs == 1:
+        return [row for task in tasks for row in measure_clip(task)]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        return [row for rows in pool.map(measure_clip, tasks) for row in rows]
+
+
+def measure_clip(task: Task) -> list[dict[str, Any]]:
+    """One row for every renderer."""
+    import torch
+
+    from ned.core.actor import Actor
+    from ned.options.preprocess import PreprocessOptions
+    from ned.preprocess import preprocess
+
+    torch.set_num_threads(task.threads)
+    video = task.folder / task.clip.stem / "videos" / task.clip.name
+    if not video.exists():
+        video.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(task.clip, video)
+    actor = Actor(video.parent.parent)
+    preprocess(PreprocessOptions(actor.folder, "test"))
+    return [
+        {"clip": task.clip.stem, "renderer": name, **MEASURES[name](task, actor)}
+        for name in task.renderers
+    ]
+
+
+def measure_warp(task: Task, actor: Any) -> dict[str, Any]:
+    """Frames made from each other by the warp alone."""
+    from ned.reenactment import moved_by, reenact
+    from renderer.course import divided
+    from renderer.dataset import Faces
+    from renderer.warp import WarpRenderer
+
+    held_out = divided(Faces.open(actor), HELD_OUT)[1]
+    scores = reenact(actor, held_out, moved_by(WarpRenderer().render), task.seed)
+    return {"frames": len(held_out), "minutes": 0.0, **scores}
+
+
+def measure_neural(task: Task, actor: Any) -> dict[str, Any]:
+    """Frames drawn by a network of NED's layout from their own parameters."""
+    from ned.options.render import TrainRendererOptions
+    from ned.render import own_scores
+    from ned.train_renderer import train_renderer
+
+    folder = task.network_folder("neural")
+    options = TrainRendererOptions(
+        actor.folder,
+        folder,
+        minutes=task.minutes,
+        niter=1_000_000,
+        size=task.size,
+        width=task.width,
+        judge_width=task.width,
+        held_out=HELD_OUT,
+        patience=0,
+        seed=task.seed,
+        restart=True,
+    )
+    once(folder, lambda: train_renderer(options))
+    frames, scores, _ = own_scores(actor, folder)
+    return {"frames": len(frames), "minutes": task.minutes, **scores}
+
+
+def once(folder: Path, train: Callable[[], object]) -> None:
+    """Train a network, unless it was trained to the end before."""
+    done = folder / "trained"
+    if not done.exists():
+        train()
+        done.touch()
+
+
+MEASURES: dict[str, Callable[[Task, Any], dict[str, Any]]] = {
+    "warp": measure_warp,
+    "neural": measure_neural,
+}
+
+
+def report(data: list[dict[str, Any]]) -> str:
+    """A table, one clip after the other."""
+    headings = ["clip", "renderer", "trained, min", "frames", "PSNR, dB", "mouth PSNR, dB", "SSIM"]
+    headings += ["GMSD", "sharpness", "flicker"]
+    rows = [
+        [row["clip"], row["renderer"], row["minutes"], row["frames"]]
+        + [round(row[name], 4 if name in ("ssim", "gmsd") else 2) for name in _COLUMNS]
+        for row in data
+    ]
+    return f"{table.machine()}\n\n{table.markdown(headings, rows)}"
+
+
+if __name__ == "__main__":
+    main()
