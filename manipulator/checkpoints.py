@@ -28,7 +28,7 @@ from ned.core.stages import write_atomically
 
 if TYPE_CHECKING:
     from manipulator.networks import Networks, NetworkSettings
-    from manipulator.short_generator import ShortGenerator
+    from manipulator.unrolled_generator import UnrolledGenerator
 
 FaceModel = Literal["rig", "flame"]
 LATEST = "latest"
@@ -63,11 +63,11 @@ class Manipulator:
         return self.networks.settings
 
     @cached_property
-    def short_generator(self) -> ShortGenerator:
+    def short_generator(self) -> UnrolledGenerator:
         """The generator in bfloat16."""
-        from manipulator.short_generator import ShortGenerator
+        from manipulator.unrolled_generator import UnrolledGenerator
 
-        return ShortGenerator(self.networks.generator)
+        return UnrolledGenerator(self.networks.generator)
 
     def normalised(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
         """(..., V) values as the networks see them."""

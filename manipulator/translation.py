@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manipulator.checkpoints import Manipulator
-from manipulator.short_generator import ShortGenerator
+from manipulator.unrolled_generator import UnrolledGenerator
 
 if TYPE_CHECKING:
-    from manipulator.networks import Generator, Networks
+    from manipulator.networks import Networks
 
 Edges = Literal["ned", "averaged"]
 Precision = Literal["float32", "bfloat16"]
@@ -200,7 +200,7 @@ def translate(
     wishes: Wishes,
     networks: Networks,
     settings: TranslationSettings | None = None,
-    short: ShortGenerator | None = None,
+    short: UnrolledGenerator | None = None,
 ) -> Tensor:
     """Translate a sequence.
 
@@ -223,9 +223,10 @@ def translate(
     windows = windows_of(held, length)
     if len(wishes.styles) != len(windows) or len(wishes.intensity) != len(windows):
         raise ValueError(f"{len(wishes.styles)} wishes for {len(windows)} windows")
-    run: _Runner | _ShortRunner = _Runner(networks.generator, length)
+    unrolled = UnrolledGenerator(networks.generator, values.dtype)
     if settings.precision == "bfloat16":
-        run = _ShortRunner(short or ShortGenerator(networks.generator), length)
+        unrolled = short or UnrolledGenerator(networks.generator)
+    run = _Runner(unrolled, length)
     ending = wishes.ending
     if settings.edges != "ned" or (ending is not None and _ends_so(wishes, ending)):
         ending = None
@@ -259,9 +260,7 @@ def _intensities(wishes: Wishes, values: Tensor) -> Tensor:
     return intensity[:, None, None].expand(-1, length, 1)
 
 
-def _asked(
-    run: _Runner | _ShortRunner, networks: Networks, values: Tensor, wishes: Wishes
-) -> Tensor:
+def _asked(run: _Runner, networks: Networks, values: Tensor, wishes: Wishes) -> Tensor:
     """(W, L, V) what each window of (T, V) values becomes."""
     styles = wishes.styles.to(values)
     if bool((wishes.intensity == 1).all()):
@@ -312,28 +311,15 @@ def bridge(values: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.f
 
 
 class _Runner:
-    """The generator over all windows of a sequence."""
+    """The generator over all windows; long runs of windows of one style share what they can."""
 
-    def __init__(self, generator: Generator, length: int) -> None:
-        self.generator, self.length = generator, length
-
-    def __call__(self, values: Tensor, styles: Tensor) -> Tensor:
-        """(T, V), (W, S) -> (W, L, V)."""
-        windows = windows_of(values, self.length)
-        pairs = zip(windows.split(_BATCH), styles.split(_BATCH), strict=True)
-        return torch.cat([self.generator(part, style) for part, style in pairs])
-
-
-class _ShortRunner:
-    """The same in bfloat16; long runs of windows of one style share what they can."""
-
-    def __init__(self, generator: ShortGenerator, length: int) -> None:
+    def __init__(self, generator: UnrolledGenerator, length: int) -> None:
         self.generator, self.length = generator, length
 
     def __call__(self, values: Tensor, styles: Tensor) -> Tensor:
         """(T, V), (W, S) -> (W, L, V)."""
         limits = torch.arange(0, len(styles), _BATCH)
-        changes = (styles[1:] != styles[:-1]).any(1).nonzero()[:, 0] + 1
+        changes = (styles[1:] != styles[:-1]).any(1).nonzero()[:, 0].cpu() + 1
         constant = len(changes) * _RUN <= len(styles)
         starts = (torch.cat([limits, changes]).unique() if constant else limits).tolist()
         parts = []
@@ -344,7 +330,7 @@ class _ShortRunner:
             else:
                 windows = windows_of(frames, self.length)
                 parts.append(self.generator(windows, styles[start:stop]))
-        return torch.cat(parts).to(values)
+        return torch.cat(parts)
 
 
 def _held(values: Tensor, length: int) -> Tensor:

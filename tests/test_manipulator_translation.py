@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from test_manipulator_networks import filled
 from torch import Tensor
 
 from manipulator.checkpoints import Manipulator
-from manipulator.networks import EMOTIONS, NED, RIG, Generator, Networks
+from manipulator.networks import EMOTIONS, NED, RIG, Networks
 from manipulator.translation import (
     TranslationSettings,
     Wishes,
@@ -29,6 +28,7 @@ from manipulator.translation import (
     window_weights,
     windows_of,
 )
+from manipulator.unrolled_generator import UnrolledGenerator
 
 FILE = "manipulator_sequence.npz"
 LABELLED = [
@@ -236,16 +236,24 @@ def manipulator_of(networks: Networks) -> Manipulator:
 def test_the_generator_really_sees_the_style() -> None:
     """So that equal results above do not come from a generator that ignores its wishes."""
     networks = Networks(RIG).initialise(1)
-    stand_in = SimpleNamespace(seen=[])
+    with torch.no_grad():
+        last: Any = networks.generator.seq2[-1]
+        last.weight.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
+    values, styles = torch.randn(20, RIG.values), torch.randn(2, RIG.style)
+    both = translate(values, shared_wishes(styles, 20), networks)
+    one, other = (translate(values, shared_wishes(style[None], 20), networks) for style in styles)
+    torch.testing.assert_close(both[:9], one[:9], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(both[-9:], other[-9:], rtol=1e-4, atol=1e-5)
+    assert float((one - other).abs().mean()) > 0.01 * float(one.std())
 
-    class Watching(Generator):
-        def forward(self, values: Tensor, style: Tensor) -> Tensor:
-            stand_in.seen.append(style.clone())
-            return super().forward(values, style)
 
-    networks.generator = Watching(RIG)
-    styles = torch.randn(2, RIG.style)
-    translate(torch.randn(20, RIG.values), shared_wishes(styles, 20), networks)
-    seen = torch.cat(stand_in.seen)
-    assert torch.equal(seen[:10], styles[:1].expand(10, -1))
-    assert torch.equal(seen[10:], styles[1:].expand(1, -1))
+@pytest.mark.parametrize("changing", [False, True])
+def test_the_unrolled_generator_does_what_the_generator_does(changing: bool) -> None:
+    networks = Networks(NED).initialise(2).eval()
+    styles = torch.randn(21, 16) if changing else torch.randn(1, 16).expand(21, -1)
+    values = torch.randn(30, NED.values)
+    windows = windows_of(values)
+    unrolled = UnrolledGenerator(networks.generator, torch.float32)
+    made = unrolled(windows, styles) if changing else unrolled.over(values, styles[0], 10)
+    with torch.inference_mode():
+        torch.testing.assert_close(made, networks.generator(windows, styles), rtol=1e-4, atol=1e-5)
