@@ -31,6 +31,7 @@ import footage
 import table
 
 CLIPS = ["talk_512", "portrait_extreme_480", "portrait_sad_512"]
+CORES = os.cpu_count() or 1
 HELD_OUT = 0.25  # share of the frames, at the end
 _COLUMNS = ("psnr", "mouth_psnr", "ssim", "gmsd", "sharpness", "flicker")
 
@@ -75,7 +76,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     clips = footage.clips_folder(options.clips_folder)
-    threads = max(1, (os.cpu_count() or 1) // options.jobs)
+    threads = max(1, CORES // options.jobs)
     tasks = [
         Task(
             clip=clip,

@@ -27,6 +27,7 @@ def gradient_deviation(
         About 0 to 0.4; NaN where there is nothing to look at.
     """
     one, two = (_gradient(_halved(image.astype(np.float32))) for image in (first, second))
+    one, two = one.astype(np.float64), two.astype(np.float64)
     similarity = (2 * one * two + _STEADY) / (one * one + two * two + _STEADY)
     if inside is None:
         return float(similarity.std())
