@@ -22,6 +22,7 @@ from ned.options.manipulate import ManipulateOptions
 from ned.options.postprocess import PostprocessOptions
 from ned.options.preprocess import PreprocessOptions
 from ned.options.render import ExportRendererOptions, RenderOptions, TrainRendererOptions
+from ned.options.train_hybrid import TrainHybridOptions
 from ned.options.train_manipulator import TrainManipulatorOptions
 
 _OUR_PACKAGES = (
@@ -128,6 +129,12 @@ def _train_renderer(options: TrainRendererOptions, progress: Progress) -> Sequen
     return train_renderer(options, progress)
 
 
+def _train_hybrid(options: TrainHybridOptions, progress: Progress) -> Sequence[str]:
+    from ned.train_hybrid import train_hybrid
+
+    return train_hybrid(options, progress)
+
+
 def _export_renderer(options: ExportRendererOptions, progress: Progress) -> Sequence[str]:
     from ned.export_renderer import export_renderer
 
@@ -158,6 +165,7 @@ COMMANDS = (
     Command("postprocess", PostprocessOptions, _postprocess, resumable=True),
     Command("render", RenderOptions, _render, resumable=True),
     Command("train-renderer", TrainRendererOptions, _train_renderer, resumable=True),
+    Command("train-hybrid", TrainHybridOptions, _train_hybrid, resumable=True),
     Command("export-renderer", ExportRendererOptions, _export_renderer),
     Command("reconstruct", ReconstructOptions, _reconstruct, resumable=True),
     Command("reconstruct-mead", MeadOptions, _reconstruct_mead, resumable=True),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deca.rig import Rig
+from ned.core.checkpoint import require_torch
 from ned.core.clip import Clip, Frame
 from ned.core.errors import InputError
 from ned.core.performance import Performance
@@ -166,6 +167,14 @@ def _warp(folder: Path | None) -> Renderer:
     return Renderer(lambda *_: draw)
 
 
+def _hybrid(folder: Path | None) -> Renderer:
+    require_torch("the hybrid renderer")
+    from renderer.hybrid import HybridRenderer
+
+    assert folder is not None
+    return Renderer(HybridRenderer.load(folder).begin)
+
+
 def _neural(folder: Path | None) -> Renderer:
     from ned.neural_rendering import ActorNetwork
 
@@ -175,5 +184,6 @@ def _neural(folder: Path | None) -> Renderer:
 
 _RENDERERS: dict[str, Callable[[Path | None], Renderer]] = {
     "warp": _warp,
+    "hybrid": _hybrid,
     "neural": _neural,
 }

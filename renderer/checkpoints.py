@@ -75,7 +75,7 @@ def save_networks(folder: Path, epochs: tuple[str, ...], trainer: Trainer) -> No
     networks = {"generator": trainer.generator, **trainer.judges}
     for epoch in epochs:
         for name, network in networks.items():
-            _save(network_file(folder, epoch, name), network.state_dict())
+            save_tensors(network_file(folder, epoch, name), network.state_dict())
 
 
 def load_networks(folder: Path, epoch: str | None, trainer: Trainer) -> str:
@@ -113,7 +113,7 @@ def load_networks(folder: Path, epoch: str | None, trainer: Trainer) -> str:
 def save_state(folder: Path, settings: TrainingSettings, state: Mapping[str, Any]) -> None:
     """Write what training goes on from; raises OutputError, and keeps the state before."""
     whole = {"format": _FORMAT, "settings": json.dumps(dataclasses.asdict(settings)), **state}
-    _save(folder / STATE, whole)
+    save_tensors(folder / STATE, whole)
 
 
 def load_state(folder: Path, settings: TrainingSettings) -> dict[str, Any] | None:
@@ -174,7 +174,8 @@ def picture_size(folder: Path) -> int:
         ) from error
 
 
-def _save(path: Path, value: Any) -> None:
+def save_tensors(path: Path, value: Any) -> None:
+    """Write what `torch.save` takes, whole or not at all; raises OutputError."""
     import torch
 
     partial = Partial(path)

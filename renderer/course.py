@@ -117,7 +117,7 @@ class Course:
             clips * settings.batch * min(settings.clip_length(epoch), self._longest)
             for epoch in range(position.epoch, settings.epochs + 1)
         )
-        with _stop_asked() as asked, progress.stage("training", planned) as step:
+        with stop_asked() as asked, progress.stage("training", planned) as step:
             while position.epoch <= settings.epochs:
                 for losses in self._epoch():
                     self._log(losses)
@@ -291,7 +291,7 @@ def _part(whole: Chunk, start: int, stop: int) -> Chunk:
 
 
 @contextlib.contextmanager
-def _stop_asked() -> Iterator[Callable[[], bool]]:
+def stop_asked() -> Iterator[Callable[[], bool]]:
     """A question whether the user has asked to stop; asked twice it stops at once."""
     pending: list[int] = []
 

@@ -29,7 +29,8 @@ class Look:
 
     Attributes:
         epoch, step: when. psnr: inside the masks, in dB. frames: their numbers.
-        conditioning: (10, S, S) uint8 each. made, filmed: (S, S, 3) uint8 each.
+        conditioning: (C, S, S) uint8 each, of which the first three channels are shown.
+        made, filmed: (S, S, 3) uint8 each.
     """
 
     epoch: int
@@ -44,8 +45,9 @@ class Look:
 class TrainingPage:
     """A folder with index.html, one picture per look, and what was measured."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, what: str = "a neural renderer", given: str = "NMFC") -> None:
+        """Say where, what is trained, and what it is given that the page shows."""
+        self.folder, self._what, self._given = folder, what, given
 
     def add(self, look: Look) -> None:
         """Add a look, or replace that of the same step; raises OutputError."""
@@ -55,13 +57,30 @@ class TrainingPage:
         rows.append({"epoch": look.epoch, "step": look.step, "psnr": look.psnr, "picture": name})
         data = (json.dumps(rows, indent=1) + "\n").encode()
         write_atomically(self.folder / "looks.json", data)
-        write_atomically(self.folder / "index.html", _page(rows, look).encode())
+        write_atomically(self.folder / "index.html", self._page(rows, look).encode())
 
     def _rows(self) -> list[dict[str, Any]]:
         try:
             return list(json.loads((self.folder / "looks.json").read_text()))
         except (OSError, ValueError):
             return []
+
+    def _page(self, rows: Sequence[dict[str, Any]], look: Look) -> str:
+        title = f"Training of {self._what}"
+        sections = [
+            f"<section><h2>epoch {row['epoch']}, step {row['step']}: {row['psnr']:.2f} dB</h2>"
+            f'<img src="{escape(row["picture"])}" alt="held-out frames after step {row["step"]}">'
+            "</section>"
+            for row in reversed(rows)
+        ]
+        frames = f"{look.frames[0]} to {look.frames[-1]}"
+        return (
+            f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+            f"<style>{_STYLE}</style></head><body><h1>{title}</h1>"
+            f"<p>Held-out frames {frames}: above what the renderer is given ({self._given}), then"
+            " what it draws, then what was filmed. PSNR is that inside the mask.</p>"
+            f"{_graph([float(row['psnr']) for row in rows])}{''.join(sections)}</body></html>\n"
+        )
 
 
 def contact_sheet(look: Look, shown: int = _SHOWN) -> NDArray[np.uint8]:
@@ -74,24 +93,6 @@ def contact_sheet(look: Look, shown: int = _SHOWN) -> NDArray[np.uint8]:
         for k in chosen
     ]
     return np.ascontiguousarray(np.concatenate(columns, axis=1))
-
-
-def _page(rows: Sequence[dict[str, Any]], look: Look) -> str:
-    title = "Training of a neural renderer"
-    sections = [
-        f"<section><h2>epoch {row['epoch']}, step {row['step']}: {row['psnr']:.2f} dB</h2>"
-        f'<img src="{escape(row["picture"])}" alt="held-out frames after step {row["step"]}">'
-        "</section>"
-        for row in reversed(rows)
-    ]
-    frames = f"{look.frames[0]} to {look.frames[-1]}"
-    return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{title}</h1>"
-        f"<p>Held-out frames {frames}: above what the renderer is given (NMFC), then what it draws,"
-        " then what was filmed. PSNR is that inside the mask.</p>"
-        f"{_graph([float(row['psnr']) for row in rows])}{''.join(sections)}</body></html>\n"
-    )
 
 
 def _graph(values: Sequence[float]) -> str:

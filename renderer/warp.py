@@ -135,6 +135,18 @@ class WarpRenderer:
                     edited[k] = target
         return edited[0], edited[1], edited[2]
 
+    def moved(self, edit: FaceEdit, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """(H, W) pixels by which an edit moves each pixel of a picture of that shape."""
+        height, width = shape[:2]
+        window = self._field(edit, shape)
+        if window is None:
+            return np.zeros((height, width), np.float32)
+        x0, y0, x1, y1 = window.box
+        field = window.sample(x0, y0, (x1 - x0, y1 - y0), (1.0, 1.0))
+        result = np.zeros((height, width), np.float32)
+        result[y0:y1, x0:x1] = np.hypot(field[..., 0], field[..., 1])
+        return result
+
     def _field(self, edit: FaceEdit, shape: tuple[int, ...]) -> _Window | None:
         """What the edit does around the face; None if nothing."""
         moved = edit.displacement * self.facing(edit.rotation)[:, None]

@@ -230,7 +230,7 @@ def usual_matrix(size: tuple[int, int]) -> str:
 
 
 def samples_of_rgb(
-    rgb: NDArray[np.uint8], matrix: str, full_range: bool, bit_depth: int
+    rgb: NDArray[np.number], matrix: str, full_range: bool, bit_depth: int
 ) -> NDArray[np.float32]:
     """Y, U and V codes (..., 3) of RGB (..., 3), not rounded; ITU-T H.273, equations 38 to 46.
 
