@@ -19,11 +19,12 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ import footage
 import table
 
 CLIPS = ["talk_512", "portrait_extreme_480", "portrait_sad_512"]
-CORES = os.cpu_count() or 1
 HELD_OUT = 0.25  # share of the frames, at the end
 _COLUMNS = ("psnr", "mouth_psnr", "ssim", "gmsd", "sharpness", "flicker")
 
@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64, help="channels of the neural renderer")
     parser.add_argument("--size", type=int, default=256, help="side of its pictures in pixels")
     parser.add_argument("--jobs", type=int, default=1, help="clips at once; they share the cores")
+    parser.add_argument("--threads", type=int, help="of each; by default its share of the cores")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()) / "ned-reenactment"
@@ -76,7 +77,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     clips = footage.clips_folder(options.clips_folder)
-    threads = max(1, CORES // options.jobs)
+    threads = options.threads or max(1, (os.cpu_count() or 1) // options.jobs)
     tasks = [
         Task(
             clip=clip,
@@ -99,8 +100,20 @@ def measure(tasks: list[Task], jobs: int = 1) -> list[dict[str, Any]]:
     """One row for every clip and renderer."""
     if jobs == 1:
         return [row for task in tasks for row in measure_clip(task)]
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        return [row for rows in pool.map(measure_clip, tasks) for row in rows]
+    with ThreadPoolExecutor(jobs) as pool:
+        return [row for rows in pool.map(measure_apart, tasks) for row in rows]
+
+
+def measure_apart(task: Task) -> list[dict[str, Any]]:
+    """`measure_clip` in a process of its own."""
+    path = task.folder / f"{task.clip.stem}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    words = ["--clips", task.clip.stem, "--clips-folder", task.clip.parent, "--json", path]
+    for name in ("folder", "minutes", "width", "size", "threads", "seed"):
+        words += [f"--{name}", getattr(task, name)]
+    words = [sys.executable, __file__, *words, "--renderers", *task.renderers]
+    subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL)
+    return table.load(path)
 
 
 def measure_clip(task: Task) -> list[dict[str, Any]]:
