@@ -1,13 +1,13 @@
 """Reenactment: how near warp, hybrid and neural come to held-out frames of real clips.
 
     python benchmarks/reenactment.py [--clips talk_512 ...] [--minutes 20] [--width 64] [--size 256]
-        [--renderers warp neural] [--jobs 1] [--folder work] [--json reenactment.json]
+        [--renderers warp hybrid neural] [--jobs 1] [--folder work] [--json reenactment.json]
 
 Each clip is one actor: preprocessed with the rig, networks trained on its first 75 % for --minutes,
-the rest made again and compared with what was filmed, at 256 x 256 aligned pixels. The neural
-renderer draws every frame from its own parameters. Warp and hybrid move filmed pixels, so they make
-each frame from another held-out one, at least 0.4 s away (seeded); their flicker is that of all
-frames made from one and the same.
+the rest made again and compared with what was filmed: crops of 256 x 256 pixels, the same frames
+and the same pixels of the face for all. The neural renderer draws every frame from its own
+parameters. Warp and hybrid move filmed pixels, so they make each frame from another held-out one,
+at least 0.4 s away (seeded); their flicker is that of all frames made from one and the same.
 
 GMSD (Xue et al. 2014) stands in for LPIPS: it needs no weights; less is better. Sharpness is the
 mean gradient inside the face, made to filmed. Everything is kept in --folder: with the same options
@@ -26,10 +26,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import footage
 import table
+
+if TYPE_CHECKING:
+    from ned.core.actor import Actor
+    from ned.reenactment import HeldOut
 
 CLIPS = ["talk_512", "portrait_extreme_480", "portrait_sad_512"]
 HELD_OUT = 0.25  # share of the frames, at the end
@@ -53,11 +57,6 @@ class Task:
     size: int
     threads: int
     seed: int
-
-    def network_folder(self, renderer: str) -> Path:
-        """Where a renderer trained so lies."""
-        name = f"{renderer}-{self.width}-{self.size}-{self.minutes:g}min"
-        return self.folder / self.clip.stem / name
 
 
 def main() -> None:
@@ -123,6 +122,7 @@ def measure_clip(task: Task) -> list[dict[str, Any]]:
     from ned.core.actor import Actor
     from ned.options.preprocess import PreprocessOptions
     from ned.preprocess import preprocess
+    from ned.reenactment import HeldOut
 
     torch.set_num_threads(task.threads)
     video = task.folder / task.clip.stem / "videos" / task.clip.name
@@ -131,31 +131,47 @@ def measure_clip(task: Task) -> list[dict[str, Any]]:
         shutil.copyfile(task.clip, video)
     actor = Actor(video.parent.parent)
     preprocess(PreprocessOptions(actor.folder, "test"))
+    held_out = HeldOut.open(actor, HELD_OUT)
+    known = {"clip": task.clip.stem, "frames": len(held_out.number)}
     return [
-        {"clip": task.clip.stem, "renderer": name, **MEASURES[name](task, actor)}
+        {**known, "renderer": name, **MEASURES[name](task, actor, held_out)}
         for name in task.renderers
     ]
 
 
-def measure_warp(task: Task, actor: Any) -> dict[str, Any]:
+def measure_warp(task: Task, actor: Actor, held_out: HeldOut) -> dict[str, float]:
     """Frames made from each other by the warp alone."""
-    from ned.reenactment import moved_by, reenact
-    from renderer.course import divided
-    from renderer.dataset import Faces
-    from renderer.warp import WarpRenderer
-
-    held_out = divided(Faces.open(actor), HELD_OUT)[1]
-    scores = reenact(actor, held_out, moved_by(WarpRenderer().render), task.seed)
-    return {"frames": len(held_out), "minutes": 0.0, **scores}
+    return {"minutes": 0.0, **held_out.moved(seed=task.seed)}
 
 
-def measure_neural(task: Task, actor: Any) -> dict[str, Any]:
+def measure_hybrid(task: Task, actor: Actor, held_out: HeldOut) -> dict[str, float]:
+    """The same, finished by a network."""
+    from ned.options.train_hybrid import TrainHybridOptions
+    from ned.train_hybrid import train_hybrid
+    from renderer.hybrid import HybridRenderer
+
+    folder = task.folder / task.clip.stem / f"hybrid-{task.minutes:g}min"
+    options = TrainHybridOptions(
+        actor.videos,
+        folder,
+        minutes=task.minutes,
+        held_out=HELD_OUT,
+        seed=task.seed,
+        restart=True,
+    )
+    once(folder, lambda: train_hybrid(options))
+    renderer = HybridRenderer.load(folder)
+    return {"minutes": task.minutes, **held_out.moved(renderer, task.seed)}
+
+
+def measure_neural(task: Task, actor: Actor, held_out: HeldOut) -> dict[str, float]:
     """Frames drawn by a network of NED's layout from their own parameters."""
     from ned.options.render import TrainRendererOptions
-    from ned.render import own_scores
+    from ned.render import OWN, own_scores
     from ned.train_renderer import train_renderer
 
-    folder = task.network_folder("neural")
+    name = f"neural-{task.width}-{task.size}-{task.minutes:g}min"
+    folder = task.folder / task.clip.stem / name
     options = TrainRendererOptions(
         actor.folder,
         folder,
@@ -170,20 +186,22 @@ def measure_neural(task: Task, actor: Any) -> dict[str, Any]:
         restart=True,
     )
     once(folder, lambda: train_renderer(options))
-    frames, scores, _ = own_scores(actor, folder)
-    return {"frames": len(frames), "minutes": task.minutes, **scores}
+    own_scores(actor, folder)
+    return {"minutes": task.minutes, **held_out.drawn(actor.experiment(OWN))}
 
 
 def once(folder: Path, train: Callable[[], object]) -> None:
     """Train a network, unless it was trained to the end before."""
     done = folder / "trained"
     if not done.exists():
+        folder.mkdir(parents=True, exist_ok=True)
         train()
         done.touch()
 
 
-MEASURES: dict[str, Callable[[Task, Any], dict[str, Any]]] = {
+MEASURES: dict[str, Callable[[Task, Actor, HeldOut], dict[str, float]]] = {
     "warp": measure_warp,
+    "hybrid": measure_hybrid,
     "neural": measure_neural,
 }
 

@@ -1,176 +1,153 @@
-"""Reenactment: filmed frames rendered from other frames of the same clip, and how near they come.
-
-For renderers that move filmed pixels, a frame rendered from itself would be perfect. So each one is
-rendered from another: that one's pixels are brought to where the face lies, and the renderer is
-asked for the rest.
-"""
+"""Reenactment: an actor's held-out frames made again by renderers, compared in one kind of crop."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deca.rig import Rig, load_rig
+from deca.rig import load_rig
 from evaluation.likeness import Likeness
 from ned.core import similarity
 from ned.core.actor import Actor
-from ned.core.clip import Clip, Frame
+from ned.core.clip import Clip
 from ned.core.errors import InputError
 from ned.core.frame_files import read_numbers
 from ned.core.imaging import read_image, read_mask
 from ned.core.performance import Performance
-from ned.core.picture import Plane, Planes
-from ned.core.progress import SILENT, Progress
 from ned.core.source import quoted
-from ned.inputs import read_boxes, video_starts
-from ned.rendering import EditPlanes, in_planes
-from renderer.anchors import steady_landmarks
-from renderer.dataset import Faces
-from renderer.shading import Shading
-from renderer.warp import FaceEdit
+from ned.inputs import face_model_of, read_boxes, video_starts
+from renderer.face_crops import FaceCrops, placed
+from renderer.footage import Footage
 
-APART = 0.4  # seconds that source and target lie apart, where the footage has them
+if TYPE_CHECKING:
+    from renderer.hybrid import HybridRenderer
 
-# Gives, of a frame, its performance, its own row and another row: that row's face, with the
-# frame's pixels.
-Move = Callable[[Frame, Performance, int, int], Frame]
+SIZE = 256  # usual side of a crop in pixels
+_MOUTH = (61, 291, 0, 17)  # corners and middles of the outer lips
 
 
-def reenact(
-    actor: Actor, frames: Sequence[int], move: Move, seed: int = 0, progress: Progress = SILENT
-) -> dict[str, float]:
-    """How near an actor's frames come that are made from each other, as `Likeness.scores`.
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Frames of an actor that no renderer has learnt from.
 
-    Each frame is made from one that lies at least APART from it, drawn at random. Flicker is
-    measured apart from that, on all frames made from one and the same: with a new source for each
-    frame it would tell of the sources.
-
-    Args:
-        actor: preprocessed in test mode, with the rig.
-        frames: numbers of frames that no network has seen in training.
-        seed: of what is drawn at random.
-
-    Raises:
-        InputError: There are fewer than two such frames in every video, or the actor is not
-            preprocessed so.
+    Attributes:
+        footage: n of them, cut out. number: (n,) of the frames among the actor's.
+        crop_from_aligned: (n, 2, 3) centres at whole numbers; from the actor's aligned pictures.
+        mask: (n, S, S) the face, where every renderer can be compared.
     """
-    random, faces = np.random.default_rng(seed), Faces.open(actor)
-    mixed, still = Likeness(), Likeness()
-    count = 0
-    for video in actor.videos:
-        first, length = video_starts(actor)[video.stem]
-        performance = Performance.load(actor.codes_file(video))
-        rows = [frame - first for frame in frames if 0 <= frame - first < length]
-        rows = [row for row in rows if performance.track.present[row]]
-        if len(rows) < 2:
-            continue
-        take = _Take(actor, faces, Clip.open(video), performance, first, rows)
-        middle = rows[len(rows) // 2]
-        with progress.stage("reenacting", len(rows)) as step:
-            for row, source in zip(rows, sources(performance.times[rows], random), strict=True):
-                take.compare(mixed, move, rows[source], row, False)
-                take.compare(still, move, middle, row, row - 1 in rows)
-                step(1)
-        count += len(rows)
-    if not count:
-        raise InputError(
-            f"{quoted(actor.folder)} has {len(frames)} frames to make from each other; two or more "
-            "of one video, with a face, are needed"
+
+    footage: Footage
+    number: NDArray[np.int64]
+    crop_from_aligned: NDArray[np.float64]
+    mask: NDArray[np.bool_]
+
+    @classmethod
+    def open(cls, actor: Actor, share: float | None, size: int = SIZE) -> HeldOut:
+        """The last share of an actor's frames, or all of them if None.
+
+        Frames without a face, or with one turned far away, are left out.
+
+        Args:
+            actor: preprocessed in test mode, with the rig. size: side of the crops in pixels.
+
+        Raises:
+            InputError: It is not, or there are fewer than two such frames.
+        """
+        if face_model_of(actor) != "rig":
+            raise InputError(
+                f"{quoted(actor.folder)} is not preprocessed with the rig; run ./preprocess.sh "
+                f"{actor.folder} test"
+            )
+        firsts, takes, maps = [], [], []
+        for video in actor.videos:
+            performance = Performance.load(actor.codes_file(video))
+            takes.append((performance, _pictures(Clip.open(video))))
+            firsts.append(video_starts(actor)[video.stem][0])
+            crops = FaceCrops.of(performance, size).crop_from_image
+            maps.append((placed(crops), read_boxes(actor.boxes_file(video))))
+        footage = Footage.of(takes, load_rig(), size)
+        number = np.array(firsts)[footage.take] + footage.frame
+        count = sum(len(boxes) for _, boxes in maps)
+        if share is not None:
+            # of all frames, and of those of each take: what either kind of training leaves out
+            late = set(_keys(footage.divided(share)[1]))
+            rows = [k for k, key in enumerate(_keys(footage)) if key in late]
+            rows = [k for k in rows if number[k] >= count - int(share * count)]
+            footage, number = footage[np.array(rows, int)], number[rows]
+        if len(footage) < 2:
+            raise InputError(
+                f"{quoted(actor.folder)} has {len(footage)} held-out frames that show a face; two "
+                "or more are needed"
+            )
+        crop_from_aligned = np.stack(
+            [
+                _crop_from_aligned(actor, int(frame), row, *maps[take])
+                for frame, row, take in zip(number, footage.frame, footage.take, strict=True)
+            ]
         )
-    return {**mixed.scores(), "flicker": still.scores()["flicker"]}
+        mask = footage.conditioning[..., 4] > 0
+        for k, frame in enumerate(number):
+            own = read_mask(actor.frame_file("masks_aligned", int(frame))).astype(np.float32)
+            mask[k] &= cv2.warpAffine(own, crop_from_aligned[k], (size, size)) > 0.999
+        return cls(footage, number, crop_from_aligned, mask)
+
+    def moved(self, renderer: HybridRenderer | None = None, seed: int = 0) -> dict[str, float]:
+        """How near frames come whose pixels are those of others: by the warp, and by the hybrid.
+
+        Each is made of one at least 0.4 s away, drawn at random, as `Likeness.scores`. Flicker
+        is measured apart, on all frames made of one and the same: with a new source for each frame
+        it would tell of the sources.
+        """
+        from renderer.reenactment import reenact, sources
+
+        memory = renderer.memory if renderer is not None else None
+        rows = np.arange(len(self.footage))
+        measured = []
+        for given in (sources(self.footage, rows, seed), np.full(len(rows), len(rows) // 2)):
+            likeness = Likeness()
+            for one in reenact(self.footage, rows, given, memory, renderer):
+                self._add(likeness, one.target, one.drawn)
+            measured.append(likeness.scores())
+        mixed, still = measured
+        return {**mixed, "flicker": still["flicker"]}
+
+    def drawn(self, actor: Actor) -> dict[str, float]:
+        """How near the faces_aligned come that a network drew from nothing but parameters."""
+        likeness = Likeness()
+        for row, frame in enumerate(self.number):
+            face = read_image(actor.frame_file("faces_aligned", int(frame)))
+            place, size = self.crop_from_aligned[row], self.mask.shape[1:]
+            crop = cv2.warpAffine(face, place, size, flags=cv2.INTER_CUBIC)
+            self._add(likeness, row, crop)  # type: ignore[arg-type]
+        return likeness.scores()
+
+    def _add(self, likeness: Likeness, row: int, made: NDArray[np.uint8]) -> None:
+        footage = self.footage
+        mouth = footage.landmarks[row][list(_MOUTH), :2].mean(0).astype(np.int64)
+        follows = bool(row and self.number[row] == self.number[row - 1] + 1)
+        mask = self.mask[row]
+        seen = mask[..., None]  # nothing else is compared: some pictures end there
+        likeness.add(made * seen, footage.pictures[row] * seen, mask, mouth, follows)
 
 
-def sources(times: NDArray[np.float64], random: np.random.Generator) -> list[int]:
-    """For every time, the index of another one at least APART from it; else of the farthest."""
-    chosen = []
-    for time in times:
-        apart = np.abs(times - time)
-        far = np.flatnonzero(apart >= APART)
-        chosen.append(int(random.choice(far)) if len(far) else int(apart.argmax()))
-    return chosen
+def _pictures(clip: Clip) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    return ((frame.index, frame.rgb()) for frame in clip.frames())
 
 
-def moved_by(edit_planes: EditPlanes, rig: Rig | None = None) -> Move:
-    """A move by a renderer that edits planes, such as `WarpRenderer().render`.
-
-    The frame is first turned, scaled and shifted as a whole, so that the faces meet as well as they
-    can; the renderer moves the mesh's points the rest of the way, and shades what changes.
-    """
-    rig = rig or load_rig()
-    draw, folds = in_planes(edit_planes), Shading(rig)
-
-    def move(frame: Frame, performance: Performance, source: int, target: int) -> Frame:
-        have = steady_landmarks(performance.track, source, source + 1)[0]
-        want = steady_landmarks(performance.track, target, target + 1)[0, :468, :2]
-        place = similarity.fit_similarity(have[:468, :2], want)
-        points = have.copy()
-        points[:, :2] = similarity.apply(place, have[:, :2])
-        turn = np.eye(3)
-        turn[:2, :2] = place[:, :2] / similarity.scale_of(place)
-        turn = turn * np.outer([1, -1, 1], [1, -1, 1])  # a head's y points up
-        rotation = (turn @ performance.rotation[source]).astype(np.float32)
-        change = performance.units[target] - performance.units[source]
-        edit = FaceEdit(points, rotation, want - points[:468, :2], folds.texture(change))
-        return draw(frame.with_planes(_placed(frame.planes, place)), edit)
-
-    return move
+def _keys(footage: Footage) -> list[tuple[int, int]]:
+    return list(zip(footage.take.tolist(), footage.frame.tolist(), strict=True))
 
 
-def _placed(planes: Planes, place: NDArray[np.float64]) -> Planes:
-    """Planes seen through a map (2, 3) of luma pixels, centres at .5; edges go on outside."""
-    height, width = planes[0].shape
+def _crop_from_aligned(
+    actor: Actor, frame: int, row: int, crops: NDArray[np.float64], boxes: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    from preprocessing.boxes import crop_from_frame
 
-    def placed(plane: Plane) -> Plane:
-        scale = np.diag([plane.shape[1] / width, plane.shape[0] / height, 1.0])
-        centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-        whole = np.linalg.inv(centre) @ scale @ similarity.homogeneous(place)
-        whole = whole @ np.linalg.inv(scale) @ centre
-        size = (plane.shape[1], plane.shape[0])
-        flags, edge = cv2.INTER_CUBIC, cv2.BORDER_REPLICATE
-        moved = cv2.warpAffine(plane, whole[:2], size, flags=flags, borderMode=edge)
-        return np.minimum(moved, 1023) if moved.dtype == np.uint16 else moved  # type: ignore
-
-    first, second, third = (placed(plane) for plane in planes)
-    return first, second, third
-
-
-class _Take:
-    """Some rows of one video, in memory, and what they are compared with."""
-
-    def __init__(
-        self,
-        actor: Actor,
-        faces: Faces,
-        clip: Clip,
-        performance: Performance,
-        first: int,
-        rows: Sequence[int],
-    ) -> None:
-        self._actor, self._faces, self._performance = actor, faces, performance
-        self._first, self._boxes = first, read_boxes(actor.boxes_file(clip.path))
-        wanted = set(rows)
-        self._frames = {f.index: _owned(f) for f in clip.frames() if f.index in wanted}
-
-    def compare(self, likeness: Likeness, move: Move, source: int, row: int, follows: bool) -> None:
-        """Make a row of another one, align it as the filmed one was, and compare."""
-        from preprocessing.align import align_face
-        from preprocessing.boxes import cut
-
-        number = self._first + row
-        made = move(self._frames[source], self._performance, source, row)
-        mask = read_mask(self._actor.frame_file("masks", number))
-        crop = cut(made.rgb(), self._boxes[row]) * mask[..., None]
-        transform = read_numbers(self._actor.frame_file("align_transforms", number), 3, 2)
-        aligned, seen = align_face(crop, mask, transform)
-        filmed = read_image(self._actor.frame_file("faces_aligned", number))
-        likeness.add(aligned, filmed, seen, self._faces.mouth(number), follows)
-
-
-def _owned(frame: Frame) -> Frame:
-    """The frame with samples of its own: a decoder uses its memory again."""
-    y, u, v = (plane.copy() for plane in frame.planes)
-    return dataclasses.replace(frame, planes=(y, u, v), picture=None)
+    aligned_from_crop = read_numbers(actor.frame_file("align_transforms", frame), 3, 2)
+    aligned_from_image = similarity.compose(aligned_from_crop, crop_from_frame(boxes[row]))
+    return similarity.compose(crops[row], similarity.invert(aligned_from_image))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.actor import Actor
+from ned.core.checkpoint import require_torch
 from ned.core.device import Precision
 from ned.core.errors import InputError
 from ned.core.frame_files import FileWriter
@@ -38,6 +39,7 @@ def render(options: RenderOptions, progress: Progress = SILENT) -> list[str]:
         InputError: The folder, the experiment or the epoch cannot be used.
         AssetError: The checkpoint is of another layout. OutputError: A file cannot be written.
     """
+    require_torch("rendering")
     actor = Actor.open(options.celeb)
     if options.own:
         return _render_own(actor, options, progress)
@@ -153,7 +155,11 @@ def _resized(face: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def _render_own(actor: Actor, options: RenderOptions, progress: Progress) -> list[str]:
-    """Draw the frames that were not trained on from their own parameters, and measure."""
+    """Make the frames again that were not trained on, and measure."""
+    from renderer.hybrid import NETWORK
+
+    if (options.checkpoints_dir / NETWORK).is_file():
+        return _reenact_own(actor, options)
     frames, scores, path = own_scores(
         actor,
         options.checkpoints_dir,
@@ -163,12 +169,45 @@ def _render_own(actor: Actor, options: RenderOptions, progress: Progress) -> lis
         options.precision,
     )
     drawn = actor.experiment(OWN).folder_of(_KIND)
+    first = f"{drawn}: {len(frames)} held-out frames drawn by {path.name}"
+    return [first, _said(scores)]
+
+
+def _reenact_own(actor: Actor, options: RenderOptions) -> list[str]:
+    """The same for a hybrid, which needs filmed pixels: those of other held-out frames."""
+    from ned.reenactment import HeldOut
+    from renderer.hybrid import HybridRenderer
+
+    folder = options.checkpoints_dir
+    renderer = HybridRenderer.load(folder, device_of(options.gpu_ids), options.precision)
+    share = None  # of another take nothing was trained on, as far as is known
+    learnt = [Path(clip) for clip in renderer.record.get("clips", [])]
+    hashes = {content_hash(clip) for clip in learnt if clip.is_file()}
+    if hashes & {content_hash(video) for video in actor.videos}:
+        share = float(renderer.record.get("held_out", 0))
+        if share == 0:
+            raise InputError(_all_seen(folder, actor))
+    held_out = HeldOut.open(actor, share, renderer.size)
     return [
-        f"{drawn}: {len(frames)} held-out frames drawn by {path.name}",
+        f"{folder}: {len(held_out.number)} held-out frames, each made of another one",
+        _said(held_out.moved(renderer)),
+        f"by the warp alone: {_said(held_out.moved())}",
+    ]
+
+
+def _said(scores: dict[str, float]) -> str:
+    return (
         f"PSNR {scores['psnr']:.2f} dB inside the face, {scores['mouth_psnr']:.2f} dB around the "
         f"mouth; SSIM {scores['ssim']:.4f}; GMSD {scores['gmsd']:.4f}; sharpness "
-        f"{scores['sharpness']:.2f} of the filmed; flicker {scores['flicker']:.2f} grey levels",
-    ]
+        f"{scores['sharpness']:.2f} of the filmed; flicker {scores['flicker']:.2f} grey levels"
+    )
+
+
+def _all_seen(folder: Path, actor: Actor) -> str:
+    return (
+        f"{quoted(folder)} was trained on every frame of {quoted(actor.folder)}; train with "
+        "--held-out 0.25, or give footage that was not trained on"
+    )
 
 
 def own_scores(
@@ -217,10 +256,7 @@ def _held_out(actor: Actor, folder: Path, faces: Faces) -> list[int]:
         return faces.frames  # another take: nothing of it was trained on, as far as is known
     frames = [frame for frame in faces.frames if frame in set(record.get("held_out", []))]
     if not frames:
-        raise InputError(
-            f"{quoted(folder)} was trained on every frame of {quoted(actor.folder)}; train with "
-            "--held-out 0.25, or give footage that was not trained on"
-        )
+        raise InputError(_all_seen(folder, actor))
     return frames
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,15 +21,17 @@ import reenactment as benchmark
 
 from evaluation.gradient_similarity import gradient_deviation
 from ned.core.actor import Actor
-from ned.core.clip import Clip, Frame
 from ned.core.errors import InputError
-from ned.core.performance import Performance
+from ned.neural_rendering import ActorNetwork
 from ned.options.preprocess import PreprocessOptions
+from ned.options.render import RenderOptions
+from ned.options.train_hybrid import TrainHybridOptions
 from ned.preprocess import preprocess
-from ned.reenactment import APART, moved_by, reenact, sources
-from renderer.warp import WarpRenderer
+from ned.reenactment import SIZE, HeldOut
+from ned.render import render
+from ned.train_hybrid import train_hybrid
 
-COUNT = 16  # frames
+COUNT = 32  # frames
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -50,8 +52,8 @@ def actor(portrait: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory)
     def change(image: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
         import cv2
 
-        turned = cv2.getRotationMatrix2D((120, 120), 0.5 * index, 1 + 0.004 * index)
-        turned[0, 2] += 1.5 * index
+        turned = cv2.getRotationMatrix2D((120, 120), 0.25 * index, 1 + 0.002 * index)
+        turned[0, 2] += 0.8 * index
         edge = cv2.BORDER_REFLECT
         return cv2.warpAffine(image, turned, (240, 240), borderMode=edge)  # type: ignore
 
@@ -60,41 +62,56 @@ def actor(portrait: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory)
     return Actor(folder)
 
 
-def test_sources_lie_apart_where_they_can() -> None:
-    times = np.arange(40) / 25
-    chosen = sources(times, np.random.default_rng(0))
-    assert all(abs(times[k] - times[chosen[k]]) >= APART for k in range(40))
-    assert len(set(chosen)) > 15 and chosen == sources(times, np.random.default_rng(0))
-    assert sources(times[:5], np.random.default_rng(0)) == [4, 4, 0, 0, 0]
+@pytest.fixture(scope="module")
+def hybrid(actor: Actor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hybrid renderer after one step."""
+    folder = tmp_path_factory.mktemp("hybrid")
+    train_hybrid(
+        TrainHybridOptions(actor.videos, folder, steps=1, size=64, held_out=0.25, gpu_ids="-1")
+    )
+    return folder
 
 
-def test_a_perfect_move_has_no_errors_and_none_at_all_has_many(actor: Actor) -> None:
-    frames = list(range(COUNT))
-    filmed = [
-        dataclasses.replace(f, planes=tuple(p.copy() for p in f.planes), picture=None)  # type: ignore
-        for f in Clip.open(actor.videos[0]).frames()
-    ]
+def test_filmed_faces_come_near_and_still_ones_do_not(actor: Actor, tmp_path: Path) -> None:
+    held_out = HeldOut.open(actor, None)
+    assert held_out.number.tolist() == list(range(COUNT))
+    assert held_out.footage.pictures.shape[1] == SIZE
+    filmed = held_out.drawn(actor)
+    assert filmed["psnr"] > 30 and filmed["gmsd"] < 0.05 and 0.8 < filmed["sharpness"] < 1.05
+    still = actor.experiment(tmp_path.name)
+    still.folder_of("faces_aligned").mkdir(parents=True)
+    for frame in range(COUNT):
+        shutil.copy(actor.frame_file("faces_aligned", 5), still.frame_file("faces_aligned", frame))
+    frozen = held_out.drawn(still)
+    assert frozen["mouth_psnr"] < filmed["mouth_psnr"] - 5 and frozen["gmsd"] > filmed["gmsd"]
+    assert frozen["flicker"] > filmed["flicker"]
 
-    def perfect(frame: Frame, performance: Performance, source: int, target: int) -> Frame:
-        assert frame.index == source
-        return filmed[target]
 
-    def none(frame: Frame, performance: Performance, source: int, target: int) -> Frame:
-        return frame
+def test_frames_made_from_each_other(actor: Actor) -> None:
+    held_out = HeldOut.open(actor, 0.5)
+    assert held_out.number.tolist() == list(range(COUNT // 2, COUNT))
+    scores = held_out.moved(seed=1)
+    assert held_out.moved(seed=1) == pytest.approx(scores, rel=1e-5)
+    assert held_out.moved(seed=2)["psnr"] != scores["psnr"]
+    assert held_out.moved(seed=2)["flicker"] == pytest.approx(scores["flicker"], rel=1e-5)
+    assert 20 < scores["psnr"] < 50 and 0.8 < scores["ssim"] < 1
 
-    right = reenact(actor, frames, perfect)
-    assert right["psnr"] > 60 and right["gmsd"] < 1e-3 and right["flicker"] < 0.1
-    whole = reenact(actor, frames, moved_by(lambda planes, *_: planes))
-    warp = reenact(actor, frames, moved_by(WarpRenderer().render))
-    still = reenact(actor, frames, none)
-    assert still["psnr"] + 3 < whole["psnr"] < warp["psnr"] < right["psnr"]
-    assert still["flicker"] > whole["flicker"] > warp["flicker"]
-    assert still["gmsd"] > whole["gmsd"] > warp["gmsd"]
-    assert warp["mouth_psnr"] > whole["mouth_psnr"] + 1
-    again = reenact(actor, frames, moved_by(WarpRenderer().render))
-    assert again == pytest.approx(warp, rel=1e-5)
-    with pytest.raises(InputError, match="1 frames to make from each other; two or more"):
-        reenact(actor, [3], none)
+
+def test_what_cannot_be_compared_is_refused(actor: Actor, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has 0 held-out frames that show a face; two or more"):
+        HeldOut.open(actor, 0.01)
+    shutil.copytree(actor.folder, tmp_path / "bare")
+    shutil.rmtree(tmp_path / "bare" / "DECA")
+    with pytest.raises(InputError, match="is not preprocessed with the rig"):
+        HeldOut.open(Actor(tmp_path / "bare"), 0.5)
+
+
+def test_a_hybrid_s_own_frames_are_made_and_measured(actor: Actor, hybrid: Path) -> None:
+    lines = render(RenderOptions(actor.folder, checkpoints_dir=hybrid, own=True, gpu_ids="-1"))
+    assert lines[0] == f"{hybrid}: {COUNT // 4} held-out frames, each made of another one"
+    assert lines[1].startswith("PSNR ") and "by the warp alone: PSNR" in lines[2]
+    with pytest.raises(InputError, match="holds no renderer"):
+        ActorNetwork.load(hybrid)
 
 
 def test_deviation_of_gradients_is_the_published_one() -> None:
@@ -125,7 +142,7 @@ def test_benchmark_measures_every_renderer_and_trains_once(
     monkeypatch.setattr(sys, "argv", [str(word) for word in words])
     benchmark.main()
     rows = json.loads((tmp_path / "rows.json").read_text())
-    assert [(row["renderer"], row["frames"]) for row in rows] == [("warp", 4), ("neural", 4)]
+    assert [(row["renderer"], row["frames"]) for row in rows] == [("warp", 8), ("neural", 8)]
     assert all(np.isfinite(row["psnr"]) and row["gmsd"] > 0 for row in rows)
     assert rows[0]["psnr"] > rows[1]["psnr"] > 3 and rows[1]["minutes"] == 0.001
     shown = capsys.readouterr().out
