@@ -17,7 +17,6 @@ from ned.core.checkpoint import require_torch
 from ned.core.clip import Clip, Frame
 from ned.core.errors import InputError
 from ned.core.performance import Performance
-from ned.core.picture import Planes
 from ned.core.source import quoted
 from renderer.anchors import steady_landmarks
 from renderer.shading import Shading
@@ -28,7 +27,6 @@ _CHUNK = 64  # frames whose landmarks are in memory at once
 _AHEAD = 4  # frames being rendered while one is encoded
 
 Draw = Callable[[Frame, FaceEdit], Frame]
-EditPlanes = Callable[[Planes, list[FaceEdit], int, int], Planes]  # as of WarpRenderer.render
 
 
 @dataclass(frozen=True)
@@ -150,20 +148,15 @@ class _Edits:
         return FaceEdit(self.landmarks[k], self.rotation[k], self.moves[k], shade)
 
 
-def in_planes(edit_planes: EditPlanes) -> Draw:
-    """What draws with a renderer that needs nothing but the frame's planes and the edit."""
+def _warp(folder: Path | None) -> Renderer:
+    renderer = WarpRenderer()
 
     def draw(frame: Frame, edit: FaceEdit) -> Frame:
         clip = frame.clip
         black = 0 if clip.full_range else 16 << (clip.bit_depth - 8)
         middle = 1 << (clip.bit_depth - 1)
-        return frame.with_planes(edit_planes(frame.planes, [edit], black, middle))
+        return frame.with_planes(renderer.render(frame.planes, [edit], black, middle))
 
-    return draw
-
-
-def _warp(folder: Path | None) -> Renderer:
-    draw = in_planes(WarpRenderer().render)
     return Renderer(lambda *_: draw)
 
 

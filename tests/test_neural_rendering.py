@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from ned.options.render import TrainRendererOptions
 from ned.preprocess import preprocess
 from ned.rendering import Renderer, open_renderer, rendered
 from ned.train_renderer import train_renderer
+from postprocessing.planes import blend_into_planes
 from renderer import checkpoints
 from renderer.dataset import Faces
 from renderer.strength import edit_strength
@@ -169,6 +171,67 @@ def converted(source: Path, path: Path, pixel_format: str) -> Path:
             container.mux(video.encode(picture.reformat(format=pixel_format)))
         container.mux(video.encode())
     return path
+
+
+def picture(
+    shape: tuple[int, int], steps: tuple[int, int], bits: int, value: float | None = None
+) -> Frame:
+    """One frame of noise, or of one grey, subsampled by (rows, columns)."""
+    random = np.random.default_rng(3)
+    small = tuple(-(-side // step) for side, step in zip(shape, steps, strict=True))
+    top, kind = (255, np.uint8) if bits == 8 else (1023, np.uint16)
+
+    def plane(size: tuple[int, ...]) -> NDArray[Any]:
+        if value is not None:
+            return np.full(size, value, kind)
+        return random.integers(0, top + 1, size).astype(kind)
+
+    clip = SimpleNamespace(matrix="bt709", full_range=False, bit_depth=bits)
+    planes = (plane(shape), plane(small), plane(small))
+    return Frame(clip, 0, 0, 0.0, None, planes)  # type: ignore[arg-type]
+
+
+def turned(scale: float, degrees: float, x: float, y: float) -> NDArray[np.float64]:
+    """Frame from mask pixels."""
+    cosine, sine = scale * np.cos(np.deg2rad(degrees)), scale * np.sin(np.deg2rad(degrees))
+    return np.array([[cosine, -sine, x], [sine, cosine, y]])
+
+
+@pytest.mark.parametrize("steps", [(2, 2), (1, 2), (1, 1)])
+@pytest.mark.parametrize("shape", [(161, 203), (160, 200)])
+@pytest.mark.parametrize("bits", [8, 10])
+def test_planes_of_any_size_change_where_the_face_is(
+    shape: tuple[int, int], steps: tuple[int, int], bits: int
+) -> None:
+    frame = picture(shape, steps, bits)
+    mask = np.zeros((64, 64), bool)
+    mask[8:56, 12:52] = True
+    face = np.full((128, 128, 3), 200, np.uint8)
+    twice = np.array([[2, 0, 0.5], [0, 2, 0.5]])
+    for place in (turned(0.7, 20, 70, 40), turned(2.5, -10, 100, 90), turned(1, 0, -30, -30)):
+        result = blend_into_planes(frame, face, mask, place, twice)
+        half = blend_into_planes(frame, face, mask, place, twice, 0.5)
+        assert blend_into_planes(frame, face, mask, place, twice, 0.0) is frame
+        for old, some, new in zip(frame.planes, half.planes, result.planes, strict=True):
+            assert new.dtype == old.dtype and np.any(new != old)
+            between = (old.astype(int) + new.astype(int)) / 2
+            free = (new > 0) & (new < (1 << bits) - 1)
+            assert np.abs(some - between)[free].max() <= 1
+    far = blend_into_planes(frame, face, mask, turned(1, 0, 5000, 50), twice)
+    assert all(np.array_equal(a, b) for a, b in zip(frame.planes, far.planes, strict=True))
+
+
+def test_a_face_in_planes_is_the_face_in_colours() -> None:
+    """On a flat grey the middle takes the face's colour, exactly, in 10 bits."""
+    frame = picture((400, 400), (2, 2), 10, 500)
+    mask = np.zeros((64, 64), bool)
+    mask[2:62, 2:62] = True
+    face = np.zeros((64, 64, 3), np.uint8) + np.array([180, 90, 60], np.uint8)
+    result = blend_into_planes(frame, face, mask, turned(3.5, 0, 90, 90), np.eye(2, 3))
+    wanted = samples_of_rgb(np.array([180, 90, 60], np.uint8), "bt709", False, 10)
+    y, u, v = result.planes
+    assert [y[200, 200], u[100, 100], v[100, 100]] == np.rint(wanted).tolist()
+    assert y[0, 0] == u[0, 0] == v[0, 0] == 500
 
 
 @pytest.mark.parametrize("matrix", ["bt709", "bt601", "bt2020"])
@@ -316,6 +379,15 @@ def test_networks_that_cannot_be_used_are_refused_before_tracking(
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and said.startswith("ned: error: ") and message in said, said
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("untracked")
+def test_each_renderer_asks_for_its_own_kind_of_model(actor: Actor, model: Path) -> None:
+    options = DirectOptions(
+        clip=actor.videos[0], emotion=("happy",), renderer="hybrid", actor_model=model
+    )
+    with pytest.raises(InputError, match=r"holds no hybrid\.safetensors; give the folder of `ned"):
+        direct(options)
 
 
 @pytest.mark.parametrize(
