@@ -196,6 +196,8 @@ def test_a_folder_that_was_begun_otherwise_is_not_mixed_up(actor: Actor, tmp_pat
     train_renderer(options(actor, tmp_path, minutes=1e-6))
     with pytest.raises(InputError, match="was begun with width 4, not 16; give --restart"):
         train_renderer(options(actor, tmp_path, width=16))
+    with pytest.raises(InputError, match="was begun with size 32, not 64; give --restart"):
+        train_renderer(options(actor, tmp_path, size=64))
     train_renderer(options(actor, tmp_path, width=8, restart=True, minutes=1e-6))
     (tmp_path / checkpoints.STATE).write_bytes(b"PK damaged")
     with pytest.raises(InputError, match="is damaged; give --restart"):

@@ -84,7 +84,7 @@ class DirectOptions:
     speech_lock: float = 1.0
     """How firmly the lips keep to the words, 0 (free) to 1 (closures and openings as recorded)."""
     shading: float = 1.0
-    """Strength of the light and shade of new folds, 0 to 1."""
+    """Strength of the light and shade of new folds, 0 to 1; a neural renderer draws its own."""
     seed: int = 0
     """Seed of everything random: the same seed gives the same take."""
     variant: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None

@@ -29,7 +29,8 @@ class RenderOptions:
     which_epoch: Name = None
     """The epoch to use; by default the latest, or 20 of a folder that NED trained."""
     own: Annotated[bool, arg(name="self")] = False
-    """Draw the frames that were not trained on from their own parameters, and measure."""
+    """Draw the frames that were not trained on from their own parameters, and measure. A hybrid
+    (--checkpoints-dir of `ned train-hybrid`) makes them of each other."""
     gpu_ids: Annotated[str, arg(metavar="ID")] = "auto"
     """The GPU to use; -1 is the CPU."""
     precision: Precision = "auto"
