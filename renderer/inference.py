@@ -41,7 +41,7 @@ class NeuralRenderer:
         self.generator.to(self.device, self.dtype)
         self.generator.to(memory_format=self.layout)  # type: ignore[call-overload]
         if self.dtype != torch.float64 and is_worthwhile(self.device):
-            use_winograd(self.generator, self.dtype)
+            use_winograd(self.generator)
 
     @classmethod
     def load(

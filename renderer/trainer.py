@@ -20,6 +20,7 @@ from renderer.networks import (
     initialise,
 )
 from renderer.training_settings import TrainingSettings
+from renderer.winograd import is_worthwhile, use_winograd, weights_at_once
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,7 @@ class Trainer:
         for network in (self.generator, *self.judges.values(), self.perceptual):
             if network is not None:
                 network.to(self.device, memory_format=self._layout)  # type: ignore
+        use_winograd(self.generator, is_worthwhile(self.device))
         rate, betas = self.settings.rate, self.settings.betas
         judging = [weight for judge in self.judges.values() for weight in judge.parameters()]
         self.optimisers = {
@@ -151,10 +153,9 @@ class Trainer:
         self, judge: Discriminator, seen: Tensor, real: Tensor, fake: Tensor
     ) -> dict[str, Tensor]:
         kind = self.settings.adversarial
-        both = judge(self._laid(seen.repeat(2, 1, 1, 1)), self._laid(torch.cat([real, fake])))
-        count = len(real)
-        of_real = [[layer[:count] for layer in scale] for scale in both]
-        of_fake = [[layer[count:] for layer in scale] for scale in both]
+        # apart, so that what the generator learns does not flow through real pictures
+        seen = self._laid(seen)
+        of_real, of_fake = judge(seen, self._laid(real)), judge(seen, self._laid(fake))
         return {
             "fooled": fooling_loss(of_fake, kind),
             "features": feature_loss(of_fake, of_real),
@@ -166,7 +167,8 @@ class Trainer:
         optimiser = self.optimisers[name]
         weights: list[Tensor] = optimiser.param_groups[0]["params"]
         optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss, inputs=weights, retain_graph=keep)
+        with weights_at_once(self.generator):
+            torch.autograd.backward(loss, inputs=weights, retain_graph=keep)
         norm = float(nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None]))
         optimiser.step()
         return norm

@@ -37,7 +37,7 @@ from renderer.networks import (
 )
 from renderer.trainer import Chunk, Trainer, as_picture
 from renderer.training_settings import TrainingSettings
-from renderer.winograd import WinogradConv2d, use_winograd
+from renderer.winograd import ReflectedConv2d, use_winograd, weights_at_once
 
 NETS, DATA = "renderer_nets.npz", "renderer_data.npz"
 INFERENCE, TRAIN = "renderer_inference.npz", "renderer_train.npz"
@@ -342,17 +342,33 @@ def test_drawing_can_go_on_from_written_pictures(generator: Generator) -> None:
 
 
 @pytest.mark.parametrize("size", [(16, 8), (10, 14)])
-def test_winograd_is_the_convolution(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_winograd_is_the_convolution(size: tuple[int, int], threads: int) -> None:
     torch.manual_seed(0)
-    plain = torch.nn.Conv2d(128, 160, 3)
-    padded = torch.randn(2, 128, size[0] + 2, size[1] + 2)
-    with torch.inference_mode():
-        wanted = plain(padded)
-        torch.testing.assert_close(
-            WinogradConv2d(plain, torch.float32)(padded), wanted, atol=1e-5, rtol=0
-        )
-        short = WinogradConv2d(plain, torch.bfloat16)(padded)
+    plain = ReflectedConv2d(128, 192)
+    tiled = copy.deepcopy(plain)
+    use_winograd(tiled)
+    assert tiled.tiled
+    seen = torch.randn(2, 128, *size, requires_grad=True)
+    change = torch.randn(2, 192, *size)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        wanted, found = (conv(seen) for conv in (plain, tiled))
+        slopes = [
+            torch.autograd.grad(made, (seen, *conv.parameters()), change)
+            for made, conv in ((wanted, plain), (found, tiled))
+        ]
+        with torch.autocast("cpu", torch.bfloat16):
+            short = tiled(seen)
+        rough = torch.autograd.grad(short, (seen, *tiled.parameters()), change.bfloat16())
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
     assert (short - wanted).square().mean().sqrt() < 0.03 * wanted.std()
+    for right, exact, near in zip(*slopes, rough, strict=True):
+        torch.testing.assert_close(exact, right, atol=2e-5 * float(right.std()) + 1e-5, rtol=1e-4)
+        assert (near - right).square().mean().sqrt() < 0.03 * right.std()
 
 
 def test_winograd_draws_the_same_pictures() -> None:
@@ -360,13 +376,43 @@ def test_winograd_draws_the_same_pictures() -> None:
     network = Generator(16).eval()
     initialise(network)
     drawing = copy.deepcopy(network)
-    use_winograd(drawing, torch.float32)
-    replaced = [module for module in drawing.modules() if isinstance(module, WinogradConv2d)]
-    assert len(replaced) == 2 * (5 + 5 + 4)
+    use_winograd(drawing)
+    tiled = [module for module in drawing.modules() if getattr(module, "tiled", False)]
+    assert len(tiled) == 2 * (5 + 5 + 4)
     seen, previous = torch.rand(1, 30, 32, 32), torch.rand(1, 6, 32, 32) * 2 - 1
     with torch.inference_mode():
         apart = (drawing(seen, previous) - network(seen, previous)).abs()
     assert apart.mean() < 1e-4
+
+
+def test_gradients_held_back_are_the_same() -> None:
+    torch.manual_seed(0)
+    conv = ReflectedConv2d(128, 128)
+    use_winograd(conv)
+    seen = torch.randn(2, 128, 8, 8)
+
+    def drawn() -> torch.Tensor:
+        return sum((conv(conv(one)).square().mean() for one in seen.split(1)), torch.zeros(()))
+
+    wanted = torch.autograd.grad(drawn(), list(conv.parameters()))
+    with weights_at_once(conv):
+        drawn().backward()
+    for weight, right in zip(conv.parameters(), wanted, strict=True):
+        assert weight.grad is not None
+        torch.testing.assert_close(weight.grad, right, atol=1e-6, rtol=1e-4)
+
+
+def test_winograd_follows_changed_weights() -> None:
+    torch.manual_seed(0)
+    conv = ReflectedConv2d(128, 128)
+    use_winograd(conv)
+    seen = torch.randn(1, 128, 8, 8)
+    with torch.no_grad():
+        first = conv(seen)
+        conv.weight.mul_(2)
+        assert conv.bias is not None
+        conv.bias.mul_(2)
+        torch.testing.assert_close(conv(seen), 2 * first)
 
 
 def test_short_numbers_draw_nearly_the_same(generator: Generator) -> None:
