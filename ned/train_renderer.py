@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from ned.core.actor import Actor
@@ -13,7 +14,7 @@ from ned.core.partial import output_errors
 from ned.core.progress import SILENT, Progress
 from ned.core.stages import locked
 from ned.inputs import face_model_of
-from ned.options.render import TrainRendererOptions, device_of
+from ned.options.render import TrainRendererOptions, devices_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,36 +33,45 @@ def train_renderer(options: TrainRendererOptions, progress: Progress = SILENT) -
     from renderer import checkpoints
     from renderer.course import Course
     from renderer.dataset import Faces
+    from renderer.processes import launch
 
     settings, folder = options.settings, options.checkpoints_dir
     actor = Actor.open(options.celeb)
     faces = Faces.open(actor, size=settings.size)
-    device = find_device(device_of(options.gpu_ids))
+    names = devices_of(options.gpu_ids)
+    devices = [find_device(name) for name in names]
+    processes, device = None, devices[0]
+    if len(devices) > 1:
+        processes, device = launch(device.type, [one.index or 0 for one in devices])
+    first = processes is None or processes.first
     auto = options.precision == "auto" and is_short_fast(device)
     short = auto or options.precision == "bfloat16"
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / ".lock", folder):
-        course = Course(faces, folder, settings, device, short, _perceptual(options))
+    with locked(folder / ".lock", folder) if first else nullcontext():
+        course = Course(faces, folder, settings, device, short, _perceptual(options), processes)
         resumed = not options.restart and course.resume()
         if options.load_pretrain is not None and not resumed:
             name = checkpoints.load_networks(
                 options.load_pretrain, options.which_epoch, course.trainer
             )
             log.info("beginning with epoch %s of %s", name, options.load_pretrain)
-        checkpoints.write_record(
-            folder,
-            {
-                "settings": dataclasses.asdict(settings),
-                "actor": str(actor.folder.resolve()),
-                "face_model": face_model_of(actor),
-                "held_out": course.held_out,
-                "precision": "bfloat16" if short else "float32",
-            },
-        )
+        if first:
+            checkpoints.write_record(
+                folder,
+                {
+                    "settings": dataclasses.asdict(settings),
+                    "actor": str(actor.folder.resolve()),
+                    "face_model": face_model_of(actor),
+                    "held_out": course.held_out,
+                    "precision": "bfloat16" if short else "float32",
+                },
+            )
         course.begin()
         began = course.position.step
-        ended = course.run(options.minutes, progress)
+        ended = course.run(options.minutes, progress if first else SILENT)
+    if not first:
+        return []
     position = course.position
     lines = [
         f"{folder}: {position.step} steps ({position.step - began} of them now), "

@@ -27,6 +27,7 @@ from renderer import checkpoints
 from renderer.dataset import Faces, sequences
 from renderer.inference import NeuralRenderer
 from renderer.networks import HISTORY
+from renderer.processes import Processes
 from renderer.trainer import Chunk, Trainer, as_conditioning, as_picture
 from renderer.training_page import Look, TrainingPage
 from renderer.training_settings import STEP, TrainingSettings
@@ -68,16 +69,22 @@ class Course:
         device: torch.device,
         short: bool,
         perceptual: nn.Module | None = None,
+        processes: Processes | None = None,
     ) -> None:
         """Divide the frames.
+
+        Args:
+            processes: that train together; the first one writes.
 
         Raises:
             InputError: There are too few.
         """
+        self.processes = processes or Processes()
         self.faces, self.folder, self.settings = faces, folder, settings
         self.training, self.held_out = divided(faces, settings.held_out)
-        self.trainer = Trainer(settings, device, short, perceptual)
+        self.trainer = Trainer(settings, device, short, perceptual, self.processes)
         self.position = Position()
+        self._clips = settings.batch  # side by side at the moment, in all processes
 
     def resume(self) -> bool:
         """Go on from the folder's state, if there is one; raises InputError."""
@@ -87,6 +94,10 @@ class Course:
         try:
             self.trainer.restore(state["trainer"])
             self.position = Position(**state["position"])
+            history = self.position.history
+            if history is not None:
+                mine = self.processes.share(len(history))
+                self.position.history = history[mine].to(self.trainer.device)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{quoted(self.folder / checkpoints.STATE)} does not fit ({str(error)[:80]}); "
@@ -97,7 +108,7 @@ class Course:
     def begin(self) -> None:
         """Forget what was logged after the step that the course is at."""
         path, step = self.folder / "loss_log.txt", self.position.step
-        if path.is_file():
+        if self.processes.first and path.is_file():
             lines = path.read_text().splitlines(keepends=True)
             kept = [line for line in lines if int(line.split()[3]) <= step]
             write_atomically(path, "".join(kept).encode())
@@ -123,23 +134,24 @@ class Course:
                     self._log(losses)
                     step(settings.batch * STEP)
                     now = time.monotonic()
-                    if asked() or now > ends:
+                    stopped, late = self.processes.any(asked()), self.processes.told(now > ends)
+                    if stopped or late:
                         self.save(checkpoints.LATEST)
-                        if asked():
+                        if stopped:
                             raise Interrupted(
                                 f"interrupted after step {position.step}; everything is saved in "
                                 f"{quoted(self.folder)}, the same command goes on"
                             )
-                        if self.held_out:
+                        if self.held_out and self.processes.first:
                             self._page.add(self._look(position.epoch))
                         return "time is up"
-                    if now - saved > _SAVE_SECONDS:
+                    if self.processes.told(now - saved > _SAVE_SECONDS):
                         self.save(checkpoints.LATEST)
                         saved = time.monotonic()
                 finished = position.epoch
                 position.epoch, position.clip = finished + 1, 0
                 numbered = finished % NUMBERED == 0 or finished == settings.epochs
-                if not numbered and time.monotonic() - looked < _LOOK_SECONDS:
+                if self.processes.told(not numbered and time.monotonic() - looked < _LOOK_SECONDS):
                     continue
                 if self._finish_epoch(finished):
                     return "held-out frames have stopped gaining"
@@ -148,8 +160,12 @@ class Course:
 
     def save(self, *epochs: str) -> None:
         """Write checkpoints of these names and the state; raises OutputError."""
-        checkpoints.save_networks(self.folder, epochs, self.trainer)
         position = {f.name: getattr(self.position, f.name) for f in dataclasses.fields(Position)}
+        if self.position.history is not None:
+            position["history"] = self.processes.whole(self.position.history, self._clips)
+        if not self.processes.first:
+            return
+        checkpoints.save_networks(self.folder, epochs, self.trainer)
         state = {"trainer": self.trainer.state(), "position": position}
         checkpoints.save_state(self.folder, self.settings, state)
         with output_errors(self.folder / "iter.txt"):
@@ -168,11 +184,12 @@ class Course:
         )
         groups = [order[k : k + settings.batch] for k in range(0, len(order), settings.batch)]
         for clip in range(position.clip, len(groups)):
+            self._clips = len(groups[clip])
             chunks = self._chunks(groups[clip], clip)
             for number, chunk in enumerate(chunks):
                 if number < position.chunk:
                     continue
-                outcome = self.trainer.step(chunk, position.history)
+                outcome = self.trainer.step(chunk, position.history, self._clips)
                 position.history = outcome.last
                 position.chunk, position.step = number + 1, position.step + 1
                 if number + 1 == len(chunks):
@@ -180,15 +197,19 @@ class Course:
                 yield outcome.losses
 
     def _chunks(self, group: NDArray[np.int64], clip: int) -> list[Chunk]:
-        """A clip from each sequence of a group, as chunks; the same whenever it is asked for."""
+        """A clip from each sequence of a group that is this process's share, as chunks.
+
+        They are the same whenever they are asked for, however many processes there are.
+        """
         settings, faces = self.settings, self.faces
-        random = np.random.default_rng([settings.seed, self.position.epoch, clip, 1])
         chosen = [self.training[k] for k in group]
         shortest = min(len(sequence) for sequence in chosen) - HISTORY
         drawn = min(settings.clip_length(self.position.epoch), shortest)
         conditioning, pictures = [], []
         centres: dict[str, list[Any]] = {"mouth": [], "eyes": []}
-        for sequence in chosen:
+        for row in self.processes.share(len(chosen)):
+            sequence = chosen[row]
+            random = np.random.default_rng([settings.seed, self.position.epoch, clip, 1, row])
             start = int(random.integers(0, len(sequence) - HISTORY - drawn + 1))
             frames = sequence[start : start + drawn + HISTORY]
             conditioning.append(np.stack([faces.conditioning(frame, random) for frame in frames]))
@@ -209,7 +230,7 @@ class Course:
         names = [checkpoints.LATEST]
         if finished % NUMBERED == 0:
             names.append(str(finished))
-        if self.held_out:
+        if self.held_out and self.processes.first:
             look = self._look(finished)
             self._page.add(look)
             position.waited += 1
@@ -217,7 +238,8 @@ class Course:
                 position.best, position.waited = look.psnr, 0
                 names.append(checkpoints.BEST)
         self.save(*names)
-        return bool(self.held_out) and 0 < settings.patience <= position.waited
+        stop = bool(self.held_out) and 0 < settings.patience <= position.waited
+        return self.processes.told(stop)
 
     def _look(self, epoch: int) -> Look:
         """Draw some held-out frames and compare."""
@@ -238,15 +260,17 @@ class Course:
     def _log(self, losses: dict[str, float]) -> None:
         values = " ".join(f"{name} {value:.5f}" for name, value in losses.items())
         path = self.folder / "loss_log.txt"
-        with output_errors(path), path.open("a") as file:
-            file.write(f"epoch {self.position.epoch} step {self.position.step} {values}\n")
+        if self.processes.first:
+            with output_errors(path), path.open("a") as file:
+                file.write(f"epoch {self.position.epoch} step {self.position.step} {values}\n")
         bad = [name for name, value in losses.items() if not np.isfinite(value)]
         if bad:
             raise InputError(
                 f"the loss {bad[0]!r} is no number after step {self.position.step}; give a smaller "
                 "--rate; the last checkpoint is kept"
             )
-        scalars(self.folder, losses, self.position.step)
+        if self.processes.first:
+            scalars(self.folder, losses, self.position.step)
 
 
 def divided(faces: Faces, share: float) -> tuple[list[list[int]], list[int]]:

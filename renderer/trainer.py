@@ -19,6 +19,7 @@ from renderer.networks import (
     Generator,
     initialise,
 )
+from renderer.processes import Processes
 from renderer.training_settings import TrainingSettings
 from renderer.winograd import is_worthwhile, use_winograd, weights_at_once
 
@@ -69,14 +70,17 @@ class Trainer:
         device: torch.device | None = None,
         short: bool = False,
         perceptual: nn.Module | None = None,
+        processes: Processes | None = None,
     ) -> None:
         """Make networks with first weights.
 
         Args:
             short: compute in bfloat16 where that loses nothing that matters (autocast).
             perceptual: distance of made and real pictures; none if None.
+            processes: that learn together, each from its share of the clips.
         """
         self.settings, self.short = settings, short
+        self.processes = processes or Processes()
         self.device = device or torch.device("cpu")
         # short numbers are fast with channels last, float32 on CPUs is more exact with them first
         wide = self.device.type == "cpu" and not short
@@ -103,12 +107,16 @@ class Trainer:
             "judges": torch.optim.Adam(judging, rate, betas, fused=True),
         }
 
-    def step(self, chunk: Chunk, previous: Tensor | None = None) -> Outcome:
+    def step(
+        self, chunk: Chunk, previous: Tensor | None = None, clips: int | None = None
+    ) -> Outcome:
         """Draw a chunk's frames, update the generator once, then the discriminators once.
 
         Args:
             previous: (B, 6, H, W) the two pictures drawn before; None at a clip's beginning.
+            clips: how many all processes see together; the chunk's own if None.
         """
+        clips = clips or len(chunk.faces)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.short):
             made = self._draw(chunk.conditioning, previous)
             seen = chunk.conditioning[:, HISTORY:].flatten(0, 1)
@@ -130,10 +138,11 @@ class Trainer:
         losses |= {"generator": drawing, "judges": judging}
         norms = (
             # both from the same pictures, before any weight changes
-            self._update("generator", drawing, keep=True),
-            self._update("judges", judging),
+            self._update("generator", drawing, clips, keep=True),
+            self._update("judges", judging, clips),
         )
-        values = {name: float(loss.detach()) for name, loss in losses.items()}
+        found = self.processes.mean(torch.stack([one.detach() for one in losses.values()]), clips)
+        values = dict(zip(losses, found.tolist(), strict=True))
         return Outcome(values, made.detach(), norms)
 
     def _draw(self, conditioning: Tensor, previous: Tensor | None) -> Tensor:
@@ -163,13 +172,15 @@ class Trainer:
             "made": adversarial_loss(of_fake, False, kind),
         }
 
-    def _update(self, name: str, loss: Tensor, keep: bool = False) -> float:
+    def _update(self, name: str, loss: Tensor, clips: int, keep: bool = False) -> float:
         optimiser = self.optimisers[name]
         weights: list[Tensor] = optimiser.param_groups[0]["params"]
         optimiser.zero_grad(set_to_none=True)
         with weights_at_once(self.generator):
             torch.autograd.backward(loss, inputs=weights, retain_graph=keep)
-        norm = float(nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None]))
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        self.processes.average(gradients, clips)
+        norm = float(nn.utils.get_total_norm(gradients))
         optimiser.step()
         return norm
 

@@ -62,7 +62,7 @@ class TrainRendererOptions:
     batch_size: int = _DEFAULT.batch
     """Clips side by side."""
     gpu_ids: Annotated[str, arg(metavar="ID")] = "auto"
-    """The GPU to use; -1 is the CPU."""
+    """The GPU to use, or several such as 0,1 that share the clips; -1 is the CPU."""
     size: int = _DEFAULT.size
     """Side of the pictures in pixels."""
     width: int = _DEFAULT.width
@@ -90,7 +90,12 @@ class TrainRendererOptions:
 
     def __post_init__(self) -> None:
         """Check every range; raises InputError."""
-        device_of(self.gpu_ids)
+        sharing = len(devices_of(self.gpu_ids))
+        if sharing > self.batch_size:
+            raise InputError(
+                f"--batch-size {self.batch_size} cannot be shared by {sharing} devices; give "
+                f"--batch-size {sharing} or more, or fewer --gpu-ids"
+            )
         if self.minutes is not None and not self.minutes > 0:
             raise InputError(f"--minutes is {self.minutes}, give more than 0")
         if self.which_epoch is not None and self.load_pretrain is None:
@@ -135,12 +140,25 @@ def device_of(gpu_ids: str) -> str:
     Raises:
         InputError: It is something else, or several GPUs.
     """
-    if gpu_ids == "auto":
-        return "auto"
-    if "," in gpu_ids:
+    names = devices_of(gpu_ids)
+    if len(names) > 1:
         raise InputError(f"--gpu-ids is {gpu_ids!r}; one GPU is used at a time, give its number")
+    return names[0]
+
+
+def devices_of(gpu_ids: str) -> list[str]:
+    """The same of one or several GPUs, or of as many CPU processes as there are -1.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if gpu_ids == "auto":
+        return ["auto"]
     try:
-        number = int(gpu_ids)
+        numbers = [int(number) for number in gpu_ids.split(",")]
     except ValueError as error:
         raise InputError(f"--gpu-ids is {gpu_ids!r}, give a GPU's number, or -1 for CPU") from error
-    return "cpu" if number < 0 else f"cuda:{number}"
+    gpus = [number for number in numbers if number >= 0]
+    if gpus and (len(gpus) < len(numbers) or len(set(gpus)) < len(gpus)):
+        raise InputError(f"--gpu-ids is {gpu_ids!r}; give different GPUs such as 0,1, or -1 alone")
+    return [f"cuda:{number}" for number in gpus] or ["cpu"] * len(numbers)
