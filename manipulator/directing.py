@@ -145,7 +145,8 @@ def _learned(
 ) -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[np.float32]]:
     """Emotions, their (T, E) weights and the (T, U) change that trained networks ask for."""
     if director.reference is not None:
-        share = np.full((len(performance), 1), direction.intensity, np.float32)
+        strength = direction.intensity * director.exaggeration
+        share = np.full((len(performance), 1), strength, np.float32)
         change = director.change(performance, director.reference[None], share)
         return (), share[:, :0], change
     assert direction.timeline is not None

@@ -24,6 +24,7 @@ from manipulator.translation import (
     overlap_add,
     reference_style,
     styles_of_latent,
+    window_styles,
     window_weights,
     windows_of,
 )
@@ -32,7 +33,8 @@ from ned.core.performance import Performance
 
 _RATE = 25.0  # frames per second that the networks know
 _SLACK = 1.12  # rates up to this factor from it are taken as they are
-_LATENTS = 256  # of which a plain label's style is the middle
+_LATENTS = 256  # of which a plain label's style is the middle of the densest quarter
+_EXPRESSIVE = 1 / 3  # of a reference's windows: words hide an expression in the others
 _BATCH = 512
 
 
@@ -42,10 +44,13 @@ class LearnedDirector:
 
     Attributes:
         manipulator: made for the rig. reference: (S,) style to take on, None for labels.
+        exaggeration: how far towards (and beyond) a reference's style full intensity goes, because
+            people who talk show, and trackers see, a fraction of what prototypes ask for.
     """
 
     manipulator: Manipulator
     reference: Tensor | None = None
+    exaggeration: float = 2.0
 
     @classmethod
     def load(
@@ -65,17 +70,31 @@ class LearnedDirector:
                 "train one with `ned train-manipulator --database synthetic`"
             )
         director = cls(manipulator)
-        return director if reference is None else cls(manipulator, director.style_of(reference))
+        return director if reference is None else cls(manipulator, director.shown_by(reference))
 
     def style_of(self, performance: Performance) -> Tensor:
         """(S,) geometric median of the styles of a performance's windows."""
         present = performance.track.present
         return self.style_of_units(performance.units[present], performance.times[present])
 
+    def shown_by(self, performance: Performance) -> Tensor:
+        """(S,) mean style of the third of a reference's windows that is furthest from neutral.
+
+        Networks that do not know neutral find the plain style.
+        """
+        if "neutral" not in self.manipulator.settings.emotions:
+            return self.style_of(performance)
+        present = performance.track.present
+        units, _ = even_rate(performance.units[present], performance.times[present])
+        found = window_styles(self.manipulator.networks, self._given(units))
+        distance = (found - self.styles(["neutral"])).norm(dim=1)
+        return found[distance >= distance.quantile(1 - _EXPRESSIVE)].mean(0)
+
     def styles(self, names: Sequence[str], seed: int = 0, variant: int | None = None) -> Tensor:
         """(E, S) styles of emotions.
 
-        The plain one is the mean over many latents; other seeds and variants are single latents.
+        The plain one is what many latents agree on most; other seeds and variants are single
+        latents.
 
         Raises:
             InputError: the networks do not know an emotion.
@@ -93,7 +112,11 @@ class LearnedDirector:
         count = _LATENTS if plain else 1
         latents = torch.randn(count, networks.settings.latent, generator=generator)
         styles = torch.stack([styles_of_latent(networks, each[None]) for each in latents])
-        return styles.mean(0)[[known.index(name) for name in names]]
+        found = torch.stack([densest(styles[:, k]) for k in range(len(known))])
+        if "neutral" in known:  # networks shrink what they have learned
+            neutral = found[known.index("neutral")]
+            found = neutral + float(self.manipulator.record.get("gain", 1.0)) * (found - neutral)
+        return found[[known.index(name) for name in names]]
 
     def change(
         self, performance: Performance, styles: Tensor, weights: NDArray[np.floating]
@@ -152,6 +175,17 @@ class LearnedDirector:
 
     def _given(self, units: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(self.manipulator.normalised(units))
+
+
+def densest(points: Tensor) -> Tensor:
+    """(N, S) -> (S,) mean of the quarter of the points that lies closest together.
+
+    Unlike the mean of all, it does not fall between two ways to show an emotion, such as contempt
+    on either side of the face.
+    """
+    count = max(len(points) // 4, 1)
+    distance, near = torch.cdist(points, points).topk(count, largest=False)
+    return points[near[distance[:, -1].argmin()]].mean(0)
 
 
 def even_rate(

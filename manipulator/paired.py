@@ -21,7 +21,9 @@ from manipulator.data.synthetic import SyntheticPerformance
 from manipulator.networks import Networks
 from ned.core.progress import SILENT, Progress
 
-_REFERENCES = 2  # windows that give a style
+_REFERENCES = 5  # windows that give a style
+_SIDES = 10.0  # weight of what differs between the sides of a face in what is read from styles
+_LATENTS = 64  # of each emotion in an iteration of the mapping network
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,12 @@ class PairedSettings:
     Attributes:
         iterations: of encoder and generator. mapping_iterations: of the mapping network after them.
         batch: windows in an iteration. rate: of Adam at its highest; it falls along a cosine.
-        motion: weight of the error of frame-to-frame differences. size: weight of the squared
-            styles, which keeps them near zero. short: train in bfloat16 where torch can.
-        strong: least mean intensity of the takes that the mapping network imitates, so that a
-            label without an intensity means a clear expression.
+        motion: weight of the error of frame-to-frame differences. reading: weight of the squared
+            error of what a linear map, which is not kept, reads from a style; without it styles
+            take long to tell sides apart. size: weight of the squared styles, which keeps them
+            near zero. short: train in bfloat16 where torch can.
+        strong: least mean size of the takes that the mapping network imitates, so that a label
+            without an intensity means an expression as clear as a prototype.
     """
 
     iterations: int = 12000
@@ -42,6 +46,7 @@ class PairedSettings:
     batch: int = 64
     rate: float = 1e-3
     motion: float = 0.5
+    reading: float = 0.3
     size: float = 1e-3
     short: bool = True
     strong: float = 0.85
@@ -54,13 +59,16 @@ class Pairs:
     Attributes:
         values: (N, E, T, V) as measured; zero beyond a take's length.
         change: (N, E, T, V) what each emotion adds. lengths: (N,) frames of each take.
-        intensity: (N, E) mean strength. mirror: (V,) column of the same value on the other side.
+        intensity: (N, E) mean size. weight: (E,) how much errors towards each emotion count; more
+            where it adds little, so that small expressions are learned too. mirror: (V,) column of
+            the same value on the other side.
     """
 
     values: Tensor
     change: Tensor
     lengths: Tensor
     intensity: Tensor
+    weight: Tensor
     mirror: Tensor
 
     @classmethod
@@ -87,11 +95,14 @@ class Pairs:
                 values[n, e, : lengths[n]] = (performance.units - mean) / deviation
                 change[n, e, : lengths[n]] = performance.change / deviation
                 intensity[n, e] = performance.intensity.mean()
+        added = np.abs(change).mean((0, 2, 3))
+        weight = np.clip(np.median(added) / np.maximum(added, 1e-6), 0.7, 2.0)
         return cls(
             torch.from_numpy(values),
             torch.from_numpy(change),
             torch.tensor(lengths),
             torch.from_numpy(intensity),
+            torch.from_numpy(weight.astype(np.float32)),
             torch.from_numpy(mirror),
         )
 
@@ -104,11 +115,20 @@ class Pairs:
 
 @dataclass(frozen=True)
 class PairedBatch:
-    """What one iteration sees: (B, T, V) windows, their translations, (B, R, T, V) references."""
+    """What one iteration sees.
+
+    Attributes:
+        real: (B, T, V) windows. wanted: (B, T, V) their translations. references: (B, R, T, V)
+            windows in the wished style. added: (B, V) what that style adds on average. weight: (B,)
+            how much each counts. mirror: (V,) column of the same value on the other side.
+    """
 
     real: Tensor
     wanted: Tensor
     references: Tensor
+    added: Tensor
+    weight: Tensor
+    mirror: Tensor
 
 
 def paired_batches(
@@ -119,7 +139,7 @@ def paired_batches(
     while True:
         take = torch.randint(count, (batch,), generator=generator)
         source = torch.randint(emotions, (batch,), generator=generator)
-        target = torch.randint(emotions, (batch,), generator=generator)
+        target = torch.multinomial(pairs.weight, batch, replacement=True, generator=generator)
         room = (pairs.lengths[take] - window + 1).float()
         starts = (torch.rand(_REFERENCES + 1, batch, generator=generator) * room).long()
         real, had = pairs.windows(take, source, starts[0], window).unbind(1)
@@ -129,8 +149,9 @@ def paired_batches(
         wanted = real + added - had
         if torch.rand((), generator=generator) < 0.5:
             real, wanted = real[..., pairs.mirror], wanted[..., pairs.mirror]
-            references = references[..., pairs.mirror]
-        yield PairedBatch(real, wanted, references)
+            references, added = references[..., pairs.mirror], added[..., pairs.mirror]
+        weight = pairs.weight[target]
+        yield PairedBatch(real, wanted, references, added.mean(1), weight, pairs.mirror)
 
 
 def train_pairs(
@@ -146,7 +167,13 @@ def train_pairs(
         Mean losses of the last tenth of the iterations, and of the mapping network.
     """
     generator = torch.Generator().manual_seed(seed)
-    learning = [*networks.style_encoder.parameters(), *networks.generator.parameters()]
+    learning: list[Tensor] = [
+        *networks.style_encoder.parameters(),
+        *networks.generator.parameters(),
+    ]
+    shape = (networks.settings.style, networks.settings.values)
+    reading = (0.1 * torch.randn(shape, generator=generator)).requires_grad_()
+    learning.append(reading)
     optimiser = torch.optim.Adam(learning, lr=settings.rate, betas=(0.9, 0.99))
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.iterations)
     batches = paired_batches(pairs, networks.settings.window, settings.batch, generator)
@@ -154,7 +181,7 @@ def train_pairs(
     last = settings.iterations - max(1, settings.iterations // 10)
     with progress.stage("learning pairs", settings.iterations) as step:
         for iteration in range(settings.iterations):
-            losses = paired_losses(networks, next(batches), settings)
+            losses = paired_losses(networks, next(batches), settings, reading)
             optimiser.zero_grad(set_to_none=True)
             losses["total"].backward()
             torch.nn.utils.clip_grad_norm_(learning, 1.0)
@@ -170,20 +197,34 @@ def train_pairs(
 
 
 def paired_losses(
-    networks: Networks, batch: PairedBatch, settings: PairedSettings
+    networks: Networks,
+    batch: PairedBatch,
+    settings: PairedSettings,
+    reading: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Mean absolute errors of windows and of their motion; "total" is weighted."""
+    """Mean absolute errors of windows and of their motion; "total" is weighted.
+
+    Args:
+        reading: (S, V) map that guesses from a style what it adds; None leaves that loss out.
+    """
     count, references = batch.references.shape[:2]
     with torch.autocast("cpu", torch.bfloat16, enabled=settings.short):
         styles = networks.style_encoder(batch.references.flatten(0, 1))
         style = styles.view(count, references, -1).mean(1)
         made = networks.generator(batch.real, style)
     style, error = style.float(), made.float() - batch.wanted
+    error = batch.weight[:, None, None] * error
     shape = error.abs().mean()
     motion = error.diff(dim=1).abs().mean()
     size = (style**2).mean()
     total = shape + settings.motion * motion + settings.size * size
-    return {"shape": shape, "motion": motion, "size": size, "total": total}
+    losses = {"shape": shape, "motion": motion, "size": size}
+    if reading is not None:
+        wrong = style @ reading - batch.added
+        sides = wrong - wrong[:, batch.mirror]
+        losses["reading"] = (wrong**2 + _SIDES * sides**2).mean()
+        total = total + settings.reading * losses["reading"]
+    return losses | {"total": total}
 
 
 def train_mapping(
@@ -198,18 +239,19 @@ def train_mapping(
     Noise becomes styles with the energy distance (Székely & Rizzo, 2013) as loss: zero only where
     both distributions are equal, so takes stay as different from each other as actors are.
     """
-    styles = [each.detach() for each in clip_styles(networks, pairs, settings.strong)]
+    known = [each.detach() for each in clip_styles(networks, pairs, settings.strong)]
+    count = len(known)
+    labels = torch.arange(count).repeat_interleave(_LATENTS)
     optimiser = torch.optim.Adam(networks.mapping_network.parameters(), lr=settings.rate)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.mapping_iterations)
     total, last = 0.0, max(1, settings.mapping_iterations // 10)
     with progress.stage("learning labels", settings.mapping_iterations) as step:
         for iteration in range(settings.mapping_iterations):
-            emotion = int(torch.randint(len(styles), (), generator=generator))
-            known = styles[emotion]
-            shown = known[torch.randint(len(known), (128,), generator=generator)]
-            latent = torch.randn(128, networks.settings.latent, generator=generator)
-            made = networks.mapping_network(latent, torch.full((128,), emotion))
-            loss = energy_distance(made, shown)
+            rows = [torch.randint(len(each), (_LATENTS,), generator=generator) for each in known]
+            shown = torch.stack([each[row] for each, row in zip(known, rows, strict=True)])
+            latent = torch.randn(len(labels), networks.settings.latent, generator=generator)
+            made = networks.mapping_network(latent, labels).view(count, _LATENTS, -1)
+            loss = energy_distance(made, shown).mean()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -244,12 +286,12 @@ def clip_styles(networks: Networks, pairs: Pairs, strong: float = 0.0) -> list[T
 
 
 def energy_distance(first: Tensor, second: Tensor) -> Tensor:
-    """Energy distance of two samples (M, S) and (N, S), at least 0 up to its sampling error."""
-    across = torch.cdist(first, second).mean()
+    """Energy distance of samples (..., M, S) and (..., N, S), at least 0 up to sampling error."""
+    across = torch.cdist(first, second).mean((-2, -1))
     return 2 * across - _mean_apart(first) - _mean_apart(second)
 
 
 def _mean_apart(points: Tensor) -> Tensor:
-    count = len(points)
-    distance = (points[:, None] - points).pow(2).sum(-1).add(1e-12).sqrt()
-    return distance.sum() / (count * (count - 1))
+    count = points.shape[-2]
+    distance = (points.unsqueeze(-2) - points.unsqueeze(-3)).pow(2).sum(-1).add(1e-12).sqrt()
+    return distance.sum((-2, -1)) / (count * (count - 1))

@@ -25,6 +25,7 @@ from manipulator.data.synthetic import (
     SyntheticSettings,
     make_performances,
 )
+from manipulator.learned import LearnedDirector
 from manipulator.networks import RIG, Networks, for_values
 from manipulator.paired import (
     PairedSettings,
@@ -33,9 +34,13 @@ from manipulator.paired import (
     paired_losses,
     train_pairs,
 )
+from manipulator.prototypes import find_prototype
+from manipulator.speech_lock import SpeechLock
 
 HELD_OUT = 10000  # number of the first actor that training never sees
 _LEAST_SPREAD = 0.1
+_FAINT = 0.3  # of the takes that networks learn from
+_GAIN_TAKES = 8
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(options.threads)
-    rig, shown = load_rig(), SyntheticSettings()
+    rig, shown = load_rig(), SyntheticSettings(faint=_FAINT)
     performances = make_performances(options.takes * len(shown.emotions), rig, options.seed, shown)
     log.info("%d performances", len(performances))
     usual = PairedSettings.mapping_iterations
@@ -68,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "losses": losses,
         "held_out": measure_pairs(manipulator, test, rig, settings),
     }
+    manipulator.record["gain"] = find_gain(manipulator, performances, rig)
     save_manipulator(manipulator, options.output, discriminator=False)
     log.info("%s: %s", options.output, manipulator.record)
 
@@ -85,6 +91,29 @@ def train_rig(
     losses = train_pairs(networks, pairs_for(manipulator, performances, rig), settings, seed)
     networks.eval().requires_grad_(False)
     return manipulator, losses
+
+
+def find_gain(
+    manipulator: Manipulator, performances: Sequence[SyntheticPerformance], rig: Rig
+) -> float:
+    """Factor from neutral to labels' styles that gives changes of the size of prototypes.
+
+    Sizes are those of the mean change of neutral takes under the speech lock, relative to each
+    emotion's first variant; the factor is the inverse of their median, 1 to 1.5.
+    """
+    director, lock = LearnedDirector(manipulator), SpeechLock(rig)
+    names = [name for name in manipulator.settings.emotions if name != "neutral"]
+    styles, sizes = director.styles(names), []
+    takes = [performance.units for performance in performances if performance.emotion == "neutral"]
+    for name, style in zip(names, styles, strict=True):
+        wanted = rig.displacement(lock.apply(find_prototype(name).amounts(rig, 0)[None]))
+        for units in takes[:_GAIN_TAKES]:
+            times = np.arange(len(units)) / 25
+            own, full = director.style_of_units(units, times), np.ones((len(units), 1))
+            change = lock.apply(director.change_from(own, units, times, style[None], full))
+            made = rig.displacement(change.mean(0)[None])
+            sizes.append(float(np.linalg.norm(made) / np.linalg.norm(wanted)))
+    return float(np.clip(1 / max(float(np.median(sizes)), 1e-6), 1.0, 1.5))
 
 
 def held_out(rig: Rig, takes: int, seed: int) -> list[SyntheticPerformance]:
@@ -116,7 +145,8 @@ def measure_pairs(
         for _ in range(4):
             batch = next(batches)
             losses = paired_losses(manipulator.networks, batch, settings)
-            losses["unchanged"] = (batch.real - batch.wanted).abs().mean()
+            unchanged = (batch.real - batch.wanted).abs() * batch.weight[:, None, None]
+            losses["unchanged"] = unchanged.mean()
             rows.append({name: value.item() for name, value in losses.items()})
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 

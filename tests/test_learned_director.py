@@ -24,7 +24,7 @@ torch.set_num_threads(1)
 
 from manipulator.checkpoints import Manipulator, load_manipulator, save_manipulator  # noqa: E402
 from manipulator.data.synthetic import make_performances  # noqa: E402
-from manipulator.learned import LearnedDirector  # noqa: E402
+from manipulator.learned import LearnedDirector, densest  # noqa: E402
 from manipulator.networks import RIG, Networks, for_values  # noqa: E402
 from manipulator.paired import (  # noqa: E402
     PairedSettings,
@@ -85,7 +85,7 @@ def test_pairs_keep_the_words_and_exchange_the_emotion(rig: Rig) -> None:
     jaw = SpeechLock(rig).jaw
     difference = (batch.wanted - batch.real)[..., jaw].abs().mean()
     assert difference < 0.1 * (batch.wanted - batch.real).abs().mean()
-    assert batch.references.shape == (64, 2, 10, len(rig))
+    assert batch.references.shape == (64, 5, 10, len(rig))
 
 
 def test_training_learns_and_repeats(rig: Rig) -> None:
@@ -186,8 +186,31 @@ def test_a_reference_is_its_own_style(rig: Rig, wild: LearnedDirector) -> None:
     change = direct_performance(performance, Direction(director=own), rig).change
     assert np.abs(change).max() < 1e-5  # in its own style nothing changes
     other = dataclasses.replace(performance, units=performance.units[::-1] + np.float32(0.3))
+    exaggerated = dataclasses.replace(own, reference=wild.style_of(other), exaggeration=1.0)
+    once = direct_performance(performance, Direction(director=exaggerated, speech_lock=0), rig)
+    exaggerated = dataclasses.replace(exaggerated, exaggeration=2.0)
+    twice = direct_performance(performance, Direction(director=exaggerated, speech_lock=0), rig)
+    assert np.abs(twice.change).mean() > 1.3 * np.abs(once.change).mean()
     own = LearnedDirector(wild.manipulator, wild.style_of(other))
     assert np.abs(direct_performance(performance, Direction(director=own), rig).change).max() > 1e-3
+
+
+def test_a_reference_shows_most_where_words_hide_least(rig: Rig, wild: LearnedDirector) -> None:
+    loud, quiet = talker(rig, 90), talker(rig, 90)
+    loud.units[30:50, list(rig.columns("corner_pull"))] = 1.5
+    far = [(wild.shown_by(each) - wild.style_of(each)).norm() for each in (loud, quiet)]
+    assert far[0] > 2 * far[1]
+    nameless = dataclasses.replace(wild.manipulator.settings, emotions=("a", "b", "c"))
+    other = LearnedDirector(dataclasses.replace(wild.manipulator, networks=Networks(nameless)))
+    torch.testing.assert_close(other.shown_by(quiet), other.style_of(quiet))
+
+
+def test_a_plain_label_does_not_fall_between_two_ways_to_show_it() -> None:
+    generator = torch.Generator().manual_seed(0)
+    around = 0.1 * torch.randn(200, 4, generator=generator)
+    around[:120, 0] += 3
+    around[120:, 0] -= 3
+    assert densest(around)[0] == pytest.approx(3, abs=0.1)
 
 
 def test_unknown_emotions_and_foreign_networks_are_told(

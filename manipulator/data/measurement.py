@@ -15,6 +15,10 @@ from manipulator import dynamics
 _FIELDS = 40
 _CORRELATION = 0.4  # of landmark errors along the surface, face units
 _AXES = np.array([0.7, 1.0, 0.6])  # relative size of errors in x, y, z
+_FAINT, _CLEAR = (0.15, 0.45), (0.45, 1.15)  # share of an emotion's size that shows
+_MOST_MIXED = 0.5
+# what a smile pulls along, by its corners' amount at most: tracked smiles wrinkle the nose as much
+_PULLED_ALONG = {"upper_lip_raise": 0.7, "nose_wrinkle": 0.8, "lower_lip_depress": 0.7}
 
 
 @dataclass(frozen=True)
@@ -24,22 +28,36 @@ class Tracker:
     Attributes:
         trembling: from frame to frame. drifting: within seconds, such as what turns of the head
             bend. identity: of the neutral face. absorbed: share of the clip's median expression
-            that the fit takes for the neutral face.
+            that the fit takes for the neutral face. seen: share of an emotion's size that shows,
+            because people act and trackers see less than a prototype. uneven: how differently much
+            of each part of the face shows (standard deviation of the logarithm). mixing: how much
+            of an emotion's unit is found in units that move the same skin.
     """
 
     trembling: float
     drifting: float
     identity: float
     absorbed: float
+    seen: float = 1.0
+    uneven: float = 0.0
+    mixing: float = 0.0
 
     @classmethod
-    def of_a_clip(cls, generator: np.random.Generator) -> Tracker:
-        """Errors as they were found on tracked clips, from still portraits to moving heads."""
+    def of_a_clip(cls, generator: np.random.Generator, faint: float = 0.0) -> Tracker:
+        """Errors as they were found on tracked clips, from still portraits to moving heads.
+
+        Args:
+            faint: share of clips that show very little of an emotion.
+        """
+        seen = _FAINT if generator.random() < faint else _CLEAR
         return cls(
             trembling=float(np.clip(generator.lognormal(np.log(0.0042), 0.6), 8e-4, 0.012)),
             drifting=float(np.clip(generator.lognormal(np.log(0.009), 0.5), 2e-3, 0.025)),
             identity=float(np.clip(generator.lognormal(np.log(0.012), 0.4), 4e-3, 0.03)),
-            absorbed=generator.uniform(0.1, 0.6),
+            absorbed=generator.uniform(0, 0.15),
+            seen=generator.uniform(*seen),
+            uneven=generator.uniform(0.1, 0.4),
+            mixing=generator.uniform(0, 0.6),
         )
 
 
@@ -49,6 +67,55 @@ class Errors:
 
     products: NDArray[np.float32]
     absorbed: float
+
+
+@dataclass(frozen=True)
+class View:
+    """What of an emotion is found where: (U,) `shares` that show, (U, U) `mixing` into others."""
+
+    shares: NDArray[np.float32]
+    mixing: NDArray[np.float32]
+
+    def of(self, change: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(T, U) what a true change of units looks like."""
+        shown = change * self.shares
+        return shown + _MOST_MIXED * np.tanh(shown @ self.mixing / _MOST_MIXED)
+
+
+def draw_view(tracker: Tracker, rig: Rig, generator: np.random.Generator) -> View:
+    """How one clip shows emotions; both sides of the face are alike within some ten percent."""
+    regions = sorted(set(rig.regions))
+    whole = dict(zip(regions, generator.normal(0, tracker.uneven, len(regions)), strict=True))
+    both = generator.normal(0, tracker.uneven, len(rig))
+    both = (both + both[rig.mirror]) / np.sqrt(2)
+    sides = generator.normal(0, 0.2 * tracker.uneven, len(rig))
+    logarithm = np.array([whole[region] for region in rig.regions]) + both + sides
+    shares = tracker.seen * np.exp(np.clip(logarithm, -1, 0.6))
+    cheeks = list(rig.columns("cheek_raise"))
+    shares[cheeks] *= 1 - generator.uniform(0, 2 * tracker.uneven)  # hardly moves landmarks
+    chosen = generator.exponential(1, (len(rig),) * 2) * (generator.random((len(rig),) * 2) < 0.4)
+    chosen = (chosen + chosen[rig.mirror][:, rig.mirror]) / 2
+    mixing = tracker.mixing * chosen * _nearness(rig)
+    for unit, most in _PULLED_ALONG.items():
+        share = most * min(1.6 * tracker.mixing, 1) * generator.uniform()
+        for source, column in zip(rig.columns("corner_pull"), rig.columns(unit), strict=True):
+            mixing[source, column] += share
+    return View(shares.astype(np.float32), np.minimum(mixing, 0.9).astype(np.float32))
+
+
+@lru_cache(maxsize=2)
+def _nearness(rig: Rig) -> NDArray[np.float32]:
+    """(U, U) how much a unit moves the skin of another: 1 alike, 0 apart or against it."""
+    moved, flat = np.linalg.norm(rig.basis, axis=2), rig.basis.reshape(len(rig), -1)
+    sizes = np.linalg.norm(moved, axis=1)
+    scale = sizes[:, None] * sizes
+    alike, same_way = (moved @ moved.T) / scale, (flat @ flat.T) / scale
+    near = np.where((alike > 0.2) & (same_way > -0.1), alike, 0)
+    near *= np.minimum(sizes[:, None] / sizes, 1.5)
+    np.fill_diagonal(near, 0)
+    kept = [name.startswith(("jaw_", "lid_close", "face_")) for name in rig.names]
+    near[:, kept] = 0
+    return near.astype(np.float32)
 
 
 def draw_errors(

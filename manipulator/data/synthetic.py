@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from deca.rig import Rig
 from manipulator import dynamics
-from manipulator.data.measurement import Tracker, draw_errors, measure
+from manipulator.data.measurement import Tracker, draw_errors, draw_view, measure
 from manipulator.data.speech import Speech, Voice, speak
 from manipulator.prototypes import Prototype, load_prototypes
 from manipulator.speech_lock import SpeechLock
@@ -38,7 +38,8 @@ class SyntheticSettings:
         actors: how many different people. first_actor: number of the first of them; other
             numbers are other people, whatever the seed.
         intensity: weakest and strongest expression at its apex.
-        silent: share of takes without a word.
+        silent: share of takes without a word. faint: share of clips on which very little of the
+            emotion is found.
     """
 
     emotions: tuple[str, ...] = (
@@ -48,8 +49,9 @@ class SyntheticSettings:
     seconds: tuple[float, float] = (3.0, 5.0)
     actors: int = 160
     first_actor: int = 0
-    intensity: tuple[float, float] = (0.5, 1.15)
+    intensity: tuple[float, float] = (0.5, 1.25)
     silent: float = 0.08
+    faint: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,9 @@ class SyntheticPerformance:
         units: (T, U) float32 activations as a fit would find them, non-negative.
         emotion: the label. actor: who plays. take: which words; the same in all emotions.
         neutral: (T, U) float32 the same words without emotion, also as a fit would find them.
-        change: (T, U) float32 what the emotion truly adds to the activations, of any sign.
-        intensity: (T,) float32 strength of the expression, 1 as in the prototypes.
+        change: (T, U) float32 what the emotion adds to the activations, of any sign, as far as it
+            shows (measurement.py) but before it is mixed up with other units.
+        intensity: (T,) float32 size of that change, 1 as the emotion's first variant.
     """
 
     units: NDArray[np.float32]
@@ -99,6 +102,8 @@ class SyntheticActor:
         generator = np.random.default_rng([7919, number])
         count = len(rig)
         held = generator.exponential(0.12, count) * (generator.random(count) < 0.5)
+        brows = generator.exponential(0.2, count) * (generator.random(count) < 0.4)
+        brows *= np.array(rig.regions) == "brows"  # seldom alike on both sides
         shared, own = generator.normal(0, 0.22, count), generator.normal(0, 0.12, count)
         variants, habits = {}, {}
         for name, prototype in load_prototypes().items():
@@ -107,7 +112,7 @@ class SyntheticActor:
             habits[name] = float(np.clip(generator.lognormal(0, 0.18), 0.65, 1.5))
         return cls(
             voice=Voice.of_somebody(rig, generator),
-            posture=((held + held[rig.mirror]) / 2).astype(np.float32),
+            posture=((held + held[rig.mirror]) / 2 + brows).astype(np.float32),
             restless=generator.uniform(0.04, 0.25),
             accents=(generator.uniform(0.05, 0.5), generator.uniform(0.1, 0.7)),
             blinks=generator.uniform(0.1, 0.5),
@@ -130,7 +135,7 @@ def make_performances(
             actor = settings.first_actor + int(generator.integers(settings.actors))
             waiting += _play(take, actor, rig, generator, settings)
             take += 1
-        performances += _measured(waiting, rig)
+        performances += _measured(waiting, rig, settings.faint)
     return performances[:count]
 
 
@@ -143,7 +148,6 @@ class _Take:
     emotion: str
     plain: NDArray[np.float32]
     change: NDArray[np.float32]
-    intensity: NDArray[np.float32]
     seed: list[int]
 
 
@@ -166,18 +170,19 @@ def _play(
         intensity = _intensity(speech, actor, prototype, generator, settings)
         change = _emotional(prototype, intensity, speech, blinks, actor, rig, generator, rate)
         seed = [int(x) for x in generator.integers(0, 2**31, 2)]
-        takes.append(_Take(take, number, emotion, plain, change, intensity, seed))
+        takes.append(_Take(take, number, emotion, plain, change, seed))
     return takes
 
 
-def _measured(takes: list[_Take], rig: Rig) -> list[SyntheticPerformance]:
-    errors, expressions = [], []
+def _measured(takes: list[_Take], rig: Rig, faint: float) -> list[SyntheticPerformance]:
+    errors, expressions, changes = [], [], []
     for take in takes:
-        for expression in (take.plain + take.change, take.plain):
-            generator = np.random.default_rng(take.seed)  # the same errors for both
-            tracker = Tracker.of_a_clip(generator)
-            errors.append(draw_errors(len(expression), tracker, rig, generator))
-            expressions.append(expression)
+        generator = np.random.default_rng(take.seed)
+        tracker = Tracker.of_a_clip(generator, faint)
+        view = draw_view(tracker, rig, generator)
+        changes.append(take.change * view.shares)
+        expressions += [take.plain + view.of(take.change), take.plain]
+        errors += 2 * [draw_errors(len(take.plain), tracker, rig, generator)]
     found = measure(expressions, errors, rig)
     return [
         SyntheticPerformance(
@@ -186,11 +191,20 @@ def _measured(takes: list[_Take], rig: Rig) -> list[SyntheticPerformance]:
             actor=take.actor,
             take=take.take,
             neutral=found[2 * k + 1],
-            change=take.change,
-            intensity=take.intensity,
+            change=change,
+            intensity=_size(change, take.emotion, rig),
         )
-        for k, take in enumerate(takes)
+        for k, (take, change) in enumerate(zip(takes, changes, strict=True))
     ]
+
+
+def _size(change: NDArray[np.float32], emotion: str, rig: Rig) -> NDArray[np.float32]:
+    """(T,) how far a change moves the skin, relative to the emotion's first variant."""
+    flat = rig.basis.reshape(len(rig), -1)
+    metric = flat @ flat.T
+    whole = _lock(rig).apply(load_prototypes()[emotion].amounts(rig, 0)[None], 0.85)
+    largest = np.sqrt(max(float(((whole @ metric) * whole).sum()), 1e-12))
+    return np.sqrt(np.maximum(((change @ metric) * change).sum(1), 0)) / np.float32(largest)
 
 
 def _plain(
