@@ -80,6 +80,8 @@ def main() -> None:
     parser.add_argument("--preset", default="medium", help="of the encoder")
     parser.add_argument("--intensity", type=float, default=1.0)
     parser.add_argument("--director", choices=("procedural", "learned"), default="procedural")
+    parser.add_argument("--renderer", choices=("warp", "hybrid", "neural"), default="warp")
+    parser.add_argument("--models", type=Path, help="folder with an actor model per clip's name")
     parser.add_argument("--work", type=Path, help="keep tracks and results here for the next run")
     parser.add_argument("--jobs", type=int, default=2, help="clips measured at the same time")
     parser.add_argument("--quick", action="store_true", help="two clips, three seconds of each")
@@ -111,6 +113,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 preset=options.preset,
                 intensity=options.intensity,
                 director=options.director,
+                renderer=options.renderer,
+                model=None if options.renderer == "warp" else options.models / clip.stem,
             )
             for clip in clips
         ]
@@ -132,6 +136,8 @@ class ClipJob:
     preset: str
     intensity: float
     director: Literal["procedural", "learned"] = "procedural"
+    renderer: Literal["warp", "hybrid", "neural"] = "warp"
+    model: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -174,6 +180,12 @@ def measure_clip(job: ClipJob) -> list[dict[str, Any]]:
     source = Seen(clip, [performance], len(performance), Sound.open(path))
     panel = Panel(find_classifiers(job.judge, threads=1) if job.judge is not None else ())
     settings = (job.seconds, job.preset, job.intensity, job.director, job.clip.stat().st_size)
+    if job.model is not None:
+        settings += (
+            job.renderer,
+            str(job.model),
+            max(f.stat().st_mtime for f in job.model.iterdir()),
+        )
     judges = [(c.name, c.path.stat().st_size) for c in panel.classifiers]
     rows = []
     for emotion in (UNEDITED, *job.emotions):
@@ -208,6 +220,8 @@ def _make(job: ClipJob, source: Any, emotion: str, performance: Path, result: Pa
         emotion=(emotion if emotion != UNEDITED else "neutral",),
         intensity=job.intensity,
         director=job.director,
+        renderer=job.renderer,
+        actor_model=job.model,
         preset=job.preset,
         performance=performance,
         sidecar=False,

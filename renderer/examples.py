@@ -19,11 +19,11 @@ from renderer.footage import Footage
 from renderer.memory import Recalled, angles, chosen, edited, onto
 from renderer.warp import FaceEdit, WarpRenderer
 
-_KINDS = {"similar pose": 0.4, "any": 0.2, "moment away": 0.15, "there and back": 0.25}
+_KINDS = {"similar pose": 0.45, "any": 0.2, "moment away": 0.1, "there and back": 0.25}
 _SIMILAR = 0.2  # radians
 _MOMENT = 5  # frames
 _APART = 1.0  # seconds between a frame and what it remembers
-_WRONG = 0.15  # share of halves of a face that remember something else
+_WRONG = 0.08  # share of halves of a face that remember something else
 _UNITS = (2, 6)  # how many units a warp there and back moves
 _GROWTH, _SHIFT, _TURN = 0.04, 4 / 256, 2.5  # deviations: scale, shift in sides, turn in degrees
 _LIGHT = 0.05  # deviation of the logarithm of every channel's light

@@ -40,6 +40,7 @@ _FORMAT = "ned-hybrid-training-1"
 _WARM = 50  # steps over which the rate rises
 _MOUTH = 4.0  # weight of the mouth above that of the face
 _SCALES = 3  # of gradients that are compared
+_TEXTURE, _PATCH = 1.0, 8  # weight of texture, and the side of its patches in pixels
 _LIMIT = 1.0  # norm of gradients
 _LOOK_SECONDS = 60.0  # at least, between looks at held-out frames
 _SAVE_SECONDS = 300.0  # between states, so that little is lost
@@ -80,6 +81,7 @@ class HybridCourse:
 
     Attributes:
         training, testing: footage that is learnt from, and that is not.
+        averaged: the network with the mean of its recent weights, which is what is saved.
         step: how many are done. seconds: that they took, over all runs.
     """
 
@@ -102,7 +104,7 @@ class HybridCourse:
         torch.manual_seed(settings.seed)
         self._network = HybridNetwork(settings.shape).to(device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._averaged = copy.deepcopy(self._network).requires_grad_(False)
+        self.averaged = copy.deepcopy(self._network).requires_grad_(False)
         self._optimiser = torch.optim.Adam(
             self._network.parameters(), settings.rate, betas=(0.9, 0.98), fused=True
         )
@@ -127,7 +129,7 @@ class HybridCourse:
                     f"{quoted(self.folder)} was begun with other settings or footage; {advice}"
                 )
             self._network.load_state_dict(state["network"])
-            self._averaged.load_state_dict(state["averaged"])
+            self.averaged.load_state_dict(state["averaged"])
             self._optimiser.load_state_dict(state["optimiser"])
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -184,12 +186,12 @@ class HybridCourse:
         """Write model and state; raises OutputError."""
         record = {**self._record, "steps": self.step, "seconds": round(self.seconds)}
         self.memory.save(self.folder / MEMORY)
-        save_network(self._averaged, self.folder / NETWORK, record)
+        save_network(self.averaged, self.folder / NETWORK, record)
         state = {
             "format": _FORMAT,
             "settings": self._key,
             "network": self._network.state_dict(),
-            "averaged": self._averaged.state_dict(),
+            "averaged": self.averaged.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
@@ -218,7 +220,7 @@ class HybridCourse:
     def reenacted(self, rows: np.ndarray) -> Iterator[Reenacted]:
         """Held-out frames (rows of `testing`) drawn from other held-out frames."""
         renderer = HybridRenderer(
-            copy.deepcopy(self._averaged), self.memory, self.device, self.short
+            copy.deepcopy(self.averaged), self.memory, self.device, self.short
         )
         others = sources(self.testing, rows, self.settings.seed)
         return reenact(self.testing, rows, others, self.memory, renderer)
@@ -268,7 +270,7 @@ class HybridCourse:
         stays = min(self.settings.average, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             for mean, now in zip(
-                self._averaged.parameters(), self._network.parameters(), strict=True
+                self.averaged.parameters(), self._network.parameters(), strict=True
             ):
                 mean.lerp_(now, 1 - stays)
         self.step += 1
@@ -281,9 +283,11 @@ class HybridCourse:
 
 
 def detail_loss(made: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean difference of pictures (B, 3, H, W) and of their gradients at three scales.
+    """Weighted mean difference of pictures (B, 3, H, W), of their gradients, and of their texture.
 
-    Gradients count as much as levels: a blurred edge costs twice what a slightly wrong level does.
+    Gradients at three scales count as much as levels: a blurred edge costs twice what a slightly
+    wrong level does. Texture is the mean size of gradients over patches: where details cannot be
+    foretold, mean differences alone favour blur, and this makes it as dear as wrong detail.
 
     Args:
         weight: (B, 1, H, W), not negative.
@@ -292,9 +296,14 @@ def detail_loss(made: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
     for scale in range(_SCALES):
         for axis in (2, 3):
             length = made.shape[axis] - 1
-            apart = made.diff(dim=axis) - wanted.diff(dim=axis)
+            one, other = made.diff(dim=axis), wanted.diff(dim=axis)
+            inside = weight.narrow(axis, 0, length)
             share = 1.0 if scale == 0 else 0.5
-            total = total + share * _mean(apart.abs(), weight.narrow(axis, 0, length))
+            total = total + share * _mean((one - other).abs(), inside)
+            if scale == 0:
+                patches = (functional.avg_pool2d(part.abs(), _PATCH) for part in (one, other))
+                apart = torch.sub(*patches).abs()
+                total = total + _TEXTURE * _mean(apart, functional.avg_pool2d(inside, _PATCH))
         if scale < _SCALES - 1:
             made, wanted, weight = (
                 functional.avg_pool2d(part, 2) for part in (made, wanted, weight)

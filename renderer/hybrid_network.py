@@ -21,7 +21,7 @@ from ned.core.source import quoted
 FORMAT = "ned-hybrid-1"
 SEEN = 11  # channels: warped face (RGB), NMFC (RGB), pupils, mask, remembered face (RGB)
 _FINE = 2  # pixels per axis that become channels, so that the widest maps are half as large
-_EDGE = 9  # pixels over which the network's work fades out at the edge of the mask
+_EDGE = 28  # part of the side over which the network's work fades out at the edge of the mask
 _SLOPE = 0.1  # of the leaky rectifiers
 
 
@@ -50,7 +50,11 @@ class HybridShape:
 
 
 class HybridNetwork(nn.Module):
-    """Adds a correction inside the face's mask; with its first weights it adds exactly nothing."""
+    """Adds a correction inside the face's mask; with its first weights it adds exactly nothing.
+
+    The correction has two parts: a share of the difference to what is remembered, which is as sharp
+    as film, and free values for what neither picture shows.
+    """
 
     def __init__(self, shape: HybridShape | None = None) -> None:
         super().__init__()
@@ -65,10 +69,8 @@ class HybridNetwork(nn.Module):
         self.decoder = nn.ModuleList(
             _blocks(w, n) for w, n in zip(widths[:-1], blocks[:-1], strict=True)
         )
-        self.leave = _conv(widths[0], 3 * _FINE**2)
-        nn.init.zeros_(self.leave.weight)
-        assert self.leave.bias is not None
-        nn.init.zeros_(self.leave.bias)
+        self.trust = _silent(_conv(widths[0], 1))
+        self.leave = _silent(_conv(widths[0], 3 * _FINE**2))
 
     def forward(self, seen: Tensor) -> Tensor:
         """Draw B faces.
@@ -93,8 +95,25 @@ class HybridNetwork(nn.Module):
                 self.up[k](features), scale_factor=2.0, mode="bilinear", align_corners=False
             )
             features = self.decoder[k](larger + kept[k])
+        warped, remembered = seen[:, :3].float(), seen[:, 8:11].float()
+        trust = functional.interpolate(
+            self.trust(features).float(),
+            scale_factor=float(_FINE),
+            mode="bilinear",
+            align_corners=False,
+        )
         added = functional.pixel_shuffle(self.leave(features), _FINE).float()
-        return seen[:, :3].float() + added * faded(seen[:, 7:8].float())
+        added = added + trust * (remembered - warped)
+        return warped + added * self._faded(seen[:, 7:8].float())
+
+    def _faded(self, mask: Tensor) -> Tensor:
+        """Masks (B, 1, H, W) in [0, 1], made smaller and soft inside of their edge."""
+        half = self.shape.size // _EDGE // 2
+
+        def mean(values: Tensor) -> Tensor:
+            return functional.avg_pool2d(values, 2 * half + 1, 1, half)
+
+        return mean((mean(mask) > 0.98).to(mask.dtype))
 
 
 class _Block(nn.Module):
@@ -103,17 +122,10 @@ class _Block(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = _conv(channels, channels)
-        self.second = _conv(channels, channels)
-        nn.init.zeros_(self.second.weight)
+        self.second = _silent(_conv(channels, channels))
 
     def forward(self, features: Tensor) -> Tensor:
         return features + self.second(functional.leaky_relu(self.first(features), _SLOPE))
-
-
-def faded(mask: Tensor) -> Tensor:
-    """Masks (B, 1, H, W) in [0, 1], made smaller and soft inside of their edge."""
-    inner = (_mean(mask) > 0.98).to(mask.dtype)
-    return _mean(inner)
 
 
 def save_network(network: HybridNetwork, path: Path, record: Mapping[str, Any]) -> None:
@@ -176,9 +188,13 @@ def _blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(_Block(channels) for _ in range(count)))
 
 
+def _silent(layer: nn.Conv2d) -> nn.Conv2d:
+    """A layer that gives zeros until it has learnt."""
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 def _conv(inner: int, outer: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inner, outer, 3, stride, 1)
-
-
-def _mean(mask: Tensor) -> Tensor:
-    return functional.avg_pool2d(mask, _EDGE, 1, _EDGE // 2)
