@@ -17,7 +17,7 @@ from torch.nn import functional
 from ned.core.checkpoint import load_strict, load_weights
 from ned.core.errors import AssetError
 from ned.core.source import quoted
-from renderer.winograd import ReflectedConv2d
+from renderer.winograd import TiledConv2d
 
 FRAMES = 3  # the conditioning of this many frames makes one picture, the last of them
 CHANNELS = 10  # of a frame's conditioning: NMFC, eyes, shape (RGB each), mask
@@ -95,11 +95,11 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.resnetblock_sequential = nn.Sequential(
             nn.Identity(),  # the published networks pad here
-            ReflectedConv2d(channels, channels),
+            TiledConv2d(channels, channels, 3, 1, mirrored=True),
             InstanceNorm(channels),
             nn.ReLU(),
             nn.Identity(),
-            ReflectedConv2d(channels, channels),
+            TiledConv2d(channels, channels, 3, 1, mirrored=True),
             InstanceNorm(channels),
         )
         self.conv_block = self.resnetblock_sequential
@@ -266,4 +266,6 @@ def _encoder(channels: int, width: int) -> nn.Sequential:
 
 
 def _patch(inner: int, outer: int, stride: int) -> nn.Conv2d:
+    if stride == 1:
+        return TiledConv2d(inner, outer, 4, 2, mirrored=False)
     return nn.Conv2d(inner, outer, 4, stride=stride, padding=2)

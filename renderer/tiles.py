@@ -1,8 +1,8 @@
 """Tiles: what goes in and out of Winograd's convolutions, in single passes over the pixels.
 
-Pictures are (B, H, W, C) and tiles (36, B * rows * columns, C), of float32 or of bfloat16 in the
-guise of uint16, which numba does not know. C is a multiple of 64. Between reading and writing
-everything is float32.
+Pictures are (B, H, W, C) and tiles (n * n, B * rows * columns, C), n from 4 to 6, of float32 or of
+bfloat16 in the guise of uint16, which numba does not know. C is a multiple of 64. Between reading
+and writing everything is float32.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numba import njit, types
 from numba.extending import overload
 from numpy.typing import NDArray
 
-TILE, SEEN, LANES = 4, 6, 64  # pixels of a tile and axis, those seen, channels at once
+LANES = 64  # channels at once
 _FAST: Any = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz"}}
 
 Values = NDArray[Any]
@@ -52,7 +52,7 @@ def _(value, store):
 
 @njit(**_FAST)
 def _left(matrix: Values, given: Values, out: Values) -> None:
-    """out[i, j] = sum over k of matrix[i, k] given[k, j], channel by channel, k up to 6."""
+    """out[i, j] = sum over k of matrix[i, k] given[k, j], channel by channel."""
     for i in range(matrix.shape[0]):
         for j in range(given.shape[1]):
             for c in range(LANES):
@@ -80,64 +80,78 @@ def _right(matrix: Values, given: Values, out: Values) -> None:
 
 @njit(**_FAST)
 def cut(
-    pixels: Values, around: Values, matrix: Values, step: int, tiles: Values, first: int, last: int
+    pixels: Values,
+    around: Values,
+    matrix: Values,
+    grid: tuple[int, int],
+    tiles: Values,
+    first: int,
+    last: int,
 ) -> None:
     """Transform squares of pixels: `tiles` = matrix square matrix^T, for tiles first to last.
 
     Args:
         around: (2, rows or columns + margin) int64, which row and column of the picture stands
-            where; this is how it is padded. matrix: (6, n) of squares n x n that begin every 4
-            rows and columns of those. step: tiles per picture row.
+            where, -1 for none (zeros); this is how it is padded. matrix: (n, m) of squares m x m.
+        grid: pixels from one square to the next, squares per row.
     """
-    size, channels = matrix.shape[1], pixels.shape[3]
+    seen, size, channels = matrix.shape[0], matrix.shape[1], pixels.shape[3]
     per_picture = tiles.shape[1] // pixels.shape[0]
     square = np.empty((size, size, LANES), np.float32)
-    half = np.empty((SEEN, size, LANES), np.float32)
-    whole = np.empty((SEEN, SEEN, LANES), np.float32)
+    half = np.empty((seen, size, LANES), np.float32)
+    whole = np.empty((seen, seen, LANES), np.float32)
     for tile in range(first, last):
         picture, place = tile // per_picture, tile % per_picture
-        row, column = place // step * TILE, place % step * TILE
+        row, column = place // grid[1] * grid[0], place % grid[1] * grid[0]
         for start in range(0, channels, LANES):
             for i in range(size):
                 y = around[0, row + i]
                 for j in range(size):
-                    source = pixels[picture, y, around[1, column + j], start : start + LANES]
+                    x = around[1, column + j]
+                    if y < 0 or x < 0:
+                        square[i, j, :] = 0
+                        continue
+                    source = pixels[picture, y, x, start : start + LANES]
                     for c in range(LANES):
                         square[i, j, c] = _wide(source[c])
             _left(matrix, square, half)
             _right(matrix, half, whole)
-            for i in range(SEEN):
-                for j in range(SEEN):
-                    out = tiles[i * SEEN + j, tile, start : start + LANES]
+            for i in range(seen):
+                for j in range(seen):
+                    out = tiles[i * seen + j, tile, start : start + LANES]
                     for c in range(LANES):
                         out[c] = _stored(whole[i, j, c], out)
 
 
 @njit(**_FAST)
 def join(
-    tiles: Values, matrix: Values, bias: Values, step: int, pixels: Values, first: int, last: int
+    tiles: Values, matrix: Values, bias: Values, across: int, pixels: Values, first: int, last: int
 ) -> None:
-    """Pixels of tiles first to last: matrix tile matrix^T + bias, matrix (n, 6), n at most 4."""
-    channels = pixels.shape[3]
+    """Pixels of tiles first to last: matrix tile matrix^T + bias, where they are in the picture.
+
+    Args:
+        matrix: (m, n) of squares m x m side by side. across: of them per row.
+    """
+    height, width, channels = pixels.shape[1:]
     per_picture = tiles.shape[1] // pixels.shape[0]
-    whole = np.empty((SEEN, SEEN, LANES), np.float32)
-    size = matrix.shape[0]
-    half = np.empty((size, SEEN, LANES), np.float32)
+    size, seen = matrix.shape
+    whole = np.empty((seen, seen, LANES), np.float32)
+    half = np.empty((size, seen, LANES), np.float32)
     square = np.empty((size, size, LANES), np.float32)
     for tile in range(first, last):
         picture, place = tile // per_picture, tile % per_picture
-        row, column = place // step * TILE, place % step * TILE
+        row, column = place // across * size, place % across * size
         for start in range(0, channels, LANES):
-            for i in range(SEEN):
-                for j in range(SEEN):
-                    source = tiles[i * SEEN + j, tile, start : start + LANES]
+            for i in range(seen):
+                for j in range(seen):
+                    source = tiles[i * seen + j, tile, start : start + LANES]
                     for c in range(LANES):
                         whole[i, j, c] = _wide(source[c])
             _left(matrix, whole, half)
             _right(matrix, half, square)
             added = bias[start : start + LANES]
-            for i in range(size):
-                for j in range(size):
+            for i in range(min(size, height - row)):
+                for j in range(min(size, width - column)):
                     out = pixels[picture, row + i, column + j, start : start + LANES]
                     for c in range(LANES):
                         out[c] = _stored(square[i, j, c] + added[c], out)
@@ -145,37 +159,46 @@ def join(
 
 @njit(**_FAST)
 def spread(
-    tiles: Values, around: Values, matrix: Values, step: int, pixels: Values, first: int, last: int
+    tiles: Values,
+    around: Values,
+    matrix: Values,
+    grid: tuple[int, int],
+    pixels: Values,
+    first: int,
+    last: int,
 ) -> None:
-    """The adjoint of `cut` (squares of 6): sum of all that a pixel went into.
+    """The adjoint of `cut`: sum of all that a pixel went into.
 
     Args:
-        matrix: (6, 6) transposed. first, last: blocks of 64 channels, picture after picture.
+        matrix: (n, n) transposed. first, last: blocks of 64 channels, picture after picture.
     """
     pictures, height, width, channels = pixels.shape
+    seen = len(matrix)
     blocks, per_picture = channels // LANES, tiles.shape[1] // pictures
-    whole = np.empty((SEEN, SEEN, LANES), np.float32)
-    half = np.empty((SEEN, SEEN, LANES), np.float32)
-    square = np.empty((SEEN, SEEN, LANES), np.float32)
+    whole = np.empty((seen, seen, LANES), np.float32)
+    half = np.empty((seen, seen, LANES), np.float32)
+    square = np.empty((seen, seen, LANES), np.float32)
     total = np.empty((height, width, LANES), np.float32)
     for block in range(first, last):
         picture, start = block // blocks, block % blocks * LANES
         total[:] = 0
         for place in range(per_picture):
-            row, column = place // step * TILE, place % step * TILE
-            for i in range(SEEN):
-                for j in range(SEEN):
+            row, column = place // grid[1] * grid[0], place % grid[1] * grid[0]
+            for i in range(seen):
+                for j in range(seen):
                     source = tiles[
-                        i * SEEN + j, picture * per_picture + place, start : start + LANES
+                        i * seen + j, picture * per_picture + place, start : start + LANES
                     ]
                     for c in range(LANES):
                         whole[i, j, c] = _wide(source[c])
             _left(matrix, whole, half)
             _right(matrix, half, square)
-            for i in range(SEEN):
+            for i in range(seen):
                 y = around[0, row + i]
-                for j in range(SEEN):
+                for j in range(seen):
                     x = around[1, column + j]
+                    if y < 0 or x < 0:
+                        continue
                     for c in range(LANES):
                         total[y, x, c] += square[i, j, c]
         for y in range(height):

@@ -21,7 +21,12 @@ from renderer.networks import (
 )
 from renderer.processes import Processes
 from renderer.training_settings import TrainingSettings
-from renderer.winograd import is_worthwhile, use_winograd, weights_at_once
+from renderer.winograd import (
+    is_worthwhile,
+    use_winograd,
+    weights_at_once,
+    weights_have_changed,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +104,10 @@ class Trainer:
         for network in (self.generator, *self.judges.values(), self.perceptual):
             if network is not None:
                 network.to(self.device, memory_format=self._layout)  # type: ignore
-        use_winograd(self.generator, is_worthwhile(self.device))
+        if is_worthwhile(self.device):
+            use_winograd(self.generator, 4)
+            for judge in self.judges.values():
+                use_winograd(judge, 3)
         rate, betas = self.settings.rate, self.settings.betas
         judging = [weight for judge in self.judges.values() for weight in judge.parameters()]
         self.optimisers = {
@@ -182,6 +190,8 @@ class Trainer:
         self.processes.average(gradients, clips)
         norm = float(nn.utils.get_total_norm(gradients))
         optimiser.step()
+        for network in (self.generator, *self.judges.values()):
+            weights_have_changed(network)
         return norm
 
     def _laid(self, pictures: Tensor) -> Tensor:

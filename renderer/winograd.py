@@ -1,16 +1,18 @@
-"""Winograd: 3 x 3 convolutions with four times fewer multiplications, for CPUs.
+"""Winograd: convolutions with two to four times fewer multiplications, for CPUs.
 
-F(4 x 4, 3 x 3) of Lavin & Gray (2016) with the interpolation points 0, 1, -1, 2, -1/2 and infinity,
-which round less than the usual 0, 1, -1, 2, -2. What is learnt goes the same way backwards: every
-step is linear, and its adjoint is the transposed matrix.
+F(m x m, k x k) of Lavin & Gray (2016) with the interpolation points 0, 1, -1, 2, -1/2 and infinity,
+as many as are needed, which round less than the usual 0, 1, -1, 2, -2. What is learnt goes the same
+way backwards: every step is linear, and its adjoint is the transposed matrix.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
@@ -20,51 +22,63 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from renderer import tiles
-from renderer.tiles import LANES, SEEN, TILE
+from renderer.tiles import LANES
 
-_KERNEL = 3
 _POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-1, 2))
+_KERNELS = (3, 4)
 _LEAST = 128  # channels; with fewer, transforming costs more than is saved
+_MADE = threading.local()
 _TYPES = (torch.float32, torch.bfloat16)
 
 
-class ReflectedConv2d(nn.Conv2d):
-    """A 3 x 3 convolution of pictures that go on as their mirror image.
+class TiledConv2d(nn.Conv2d):
+    """A convolution that a CPU may do after Winograd.
 
     Attributes:
-        tiled: done after Winograd, where the pictures' sides are multiples of four.
+        tile: pixels of a tile and axis, 0 if it does not.
         later: what the weights' gradient is made of, while `weights_at_once` holds it back.
     """
 
-    def __init__(self, inner: int, outer: int) -> None:
-        super().__init__(inner, outer, _KERNEL)
-        self.tiled = False
+    def __init__(self, inner: int, outer: int, kernel: int, padding: int, mirrored: bool) -> None:
+        mode = "reflect" if mirrored else "zeros"
+        super().__init__(inner, outer, kernel, padding=padding, padding_mode=mode)
+        self.tile = 0
         self.later: list[tuple[Tensor, Tensor]] | None = None
         self._kernels: tuple[object, Tensor] | None = None
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.tiled and not any(side % TILE for side in input.shape[2:]):
+        if self.tile:
             dtype = input.dtype
             if torch.is_autocast_enabled("cpu"):
                 dtype = torch.get_autocast_dtype("cpu")
             if dtype in _TYPES:
-                given = input.to(dtype)
-                return _Tiled.apply(given, self.weight, self.bias, self)  # type: ignore
-        padded = functional.pad(input, (1, 1, 1, 1), mode="reflect")
-        return functional.conv2d(padded, self.weight, self.bias)
+                return _Tiled.apply(input.to(dtype), self.weight, self.bias, self)  # type: ignore
+        return super().forward(input)
+
+    def can_be_tiled(self) -> bool:
+        """True if it is of a kind that tiles are made for."""
+        channels = self.in_channels, self.out_channels
+        fits = min(channels) >= _LEAST and not any(count % LANES for count in channels)
+        return fits and self.kernel_size[0] in _KERNELS
 
     def kernels(self, dtype: torch.dtype) -> Tensor:
-        """(36, outer, inner) transformed weights, made anew when the weights have changed."""
-        now = (self.weight.data_ptr(), self.weight._version, dtype)
+        """(n * n, outer, inner) transformed weights, made anew when the weights have changed.
+
+        Fused optimisers change weights without a trace; call `forget` after their steps.
+        """
+        now = (self.weight.data_ptr(), self.weight._version, dtype, self.tile)
         if self._kernels is None or self._kernels[0] != now:
-            self._kernels = now, _kernels_of(self.weight.detach().float(), dtype)
+            self._kernels = now, _kernels_of(self.weight.detach().float(), self.tile, dtype)
         return self._kernels[1]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_kernels": None}  # copies make their own
+
+    def forget(self) -> None:
+        """Transform the weights anew when they are needed next."""
+        self._kernels = None
 
     @torch.no_grad()
     def learn(self) -> None:
@@ -72,44 +86,80 @@ class ReflectedConv2d(nn.Conv2d):
         held, self.later = self.later, None
         if held:
             made, seen = (torch.cat(parts, dim=1) for parts in zip(*held, strict=True))
-            slope = _slope(made, seen)
+            slope = _slope(made, seen, self.kernel_size[0], self.tile)
             self.weight.grad = slope if self.weight.grad is None else self.weight.grad + slope
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """How a picture is cut into tiles.
+
+    Attributes:
+        side: pixels of a tile and axis. made: (rows, columns) of pixels that come out.
+        rows, columns: of tiles. seen, plain: for `tiles.cut`, where rows and columns of what goes
+            in and of what comes out stand.
+    """
+
+    side: int
+    made: tuple[int, int]
+    rows: int
+    columns: int
+    seen: NDArray[np.int64]
+    plain: NDArray[np.int64]
+
+
+@cache
+def _grid(shape: tuple[int, int], kernel: int, padding: int, mirrored: bool, side: int) -> _Grid:
+    made = shape[0] + 2 * padding + 1 - kernel, shape[1] + 2 * padding + 1 - kernel
+    rows, columns = (-(-length // side) for length in made)
+    seen = np.full((2, max(rows, columns) * side + kernel - 1), -1)
+    plain = np.full((2, max(rows, columns) * side), -1)
+    for axis, (given, length) in enumerate(zip(shape, made, strict=True)):
+        where = np.arange(-padding, given + padding)
+        outside = (where < 0) | (where >= given)
+        mirror = given - 1 - np.abs(given - 1 - np.abs(where))
+        seen[axis, : len(where)] = mirror if mirrored else np.where(outside, -1, where)
+        plain[axis, :length] = np.arange(length)
+    return _Grid(side, made, rows, columns, seen, plain)
 
 
 class _Tiled(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, pixels: Tensor, weight: Tensor, bias: Tensor | None, conv: ReflectedConv2d
+        ctx: Any, pixels: Tensor, weight: Tensor, bias: Tensor | None, conv: TiledConv2d
     ) -> Tensor:
+        kernel, padding = weight.shape[2], int(conv.padding[0])
+        mirrored = conv.padding_mode == "reflect"
+        grid = _grid((pixels.shape[2], pixels.shape[3]), kernel, padding, mirrored, conv.tile)
+        from_pixels, _, to_pixels = _matrices(kernel, conv.tile)
         kernels = conv.kernels(pixels.dtype)
-        ctx.conv = conv
-        columns = pixels.shape[3] // TILE
-        seen = _cut(pixels, _mirrored(pixels.shape), _matrices()[0], columns)
+        seen = _cut(pixels, grid.seen, from_pixels, (grid.side, grid.columns), grid.rows)
         ctx.save_for_backward(seen, kernels)
-        ctx.shape, ctx.biased = pixels.shape, bias is not None
-        made = torch.bmm(seen, kernels.transpose(1, 2))
-        shape = (len(pixels), len(weight), *pixels.shape[2:])
-        return _join(made, _matrices()[2], bias, columns, shape)
+        ctx.conv, ctx.grid, ctx.shape = conv, grid, pixels.shape
+        made = _product(seen, kernels.transpose(1, 2))
+        shape = (len(pixels), len(weight), *grid.made)
+        return _join(made, to_pixels, bias, grid.columns, shape)
 
     @staticmethod
     def backward(ctx: Any, change: Tensor):  # type: ignore
         seen, kernels = ctx.saved_tensors
-        from_pixels, _, to_pixels = _matrices()
+        grid, conv, kernel = ctx.grid, ctx.conv, ctx.conv.kernel_size[0]
+        from_pixels, _, to_pixels = _matrices(kernel, grid.side)
         count, inner = ctx.shape[:2]
-        columns = ctx.shape[3] // TILE
-        made = _cut(change.to(seen.dtype), _plain(ctx.shape), to_pixels.T, columns)
+        steps = grid.side, grid.columns
+        made = _cut(change.to(seen.dtype), grid.plain, to_pixels.T, steps, grid.rows)
         pixels = weight = bias = None
         if ctx.needs_input_grad[0]:
             pixels = _pixels(seen.dtype, ctx.shape)
-            arrays = _array(torch.bmm(made, kernels)), _mirrored(ctx.shape)
-            rest = np.ascontiguousarray(from_pixels.T), columns, _array(pixels)
+            arrays = _array(_product(made, kernels)), grid.seen
+            rest = np.ascontiguousarray(from_pixels.T), steps, _array(pixels)
             _divided(tiles.spread, count * inner // LANES, *arrays, *rest)
             pixels = pixels.permute(0, 3, 1, 2)
         if ctx.needs_input_grad[1]:
-            if ctx.conv.later is not None:
-                ctx.conv.later.append((made, seen))
+            if conv.later is not None:
+                conv.later.append((made, seen))
             else:
-                weight = _slope(made, seen)
+                weight = _slope(made, seen, kernel, grid.side)
         if ctx.needs_input_grad[2]:
             bias = change.sum((0, 2, 3), dtype=torch.float32)
         return pixels, weight, bias, None
@@ -121,13 +171,23 @@ def is_worthwhile(device: torch.device) -> bool:
     return device.type == "cpu" and not tiled()
 
 
-def use_winograd(network: nn.Module, used: bool = True) -> None:
-    """Let the wide convolutions of a network on a CPU be done after Winograd."""
+def use_winograd(network: nn.Module, tile: int = 4) -> None:
+    """Let the wide convolutions of a network on a CPU be done after Winograd.
+
+    Args:
+        tile: pixels of a tile and axis, 0 for plain convolutions. Tiles of 4 save most; tiles of 2
+            are several times more exact in bfloat16.
+    """
     for module in network.modules():
-        if isinstance(module, ReflectedConv2d):
-            channels = module.in_channels, module.out_channels
-            fits = min(channels) >= _LEAST and not any(count % LANES for count in channels)
-            module.tiled = used and fits
+        if isinstance(module, TiledConv2d):
+            module.tile = tile if module.can_be_tiled() else 0
+
+
+def weights_have_changed(network: nn.Module) -> None:
+    """Tell tiled convolutions that an optimiser has made its step."""
+    for module in network.modules():
+        if isinstance(module, TiledConv2d):
+            module.forget()
 
 
 @contextmanager
@@ -137,7 +197,7 @@ def weights_at_once(network: nn.Module) -> Iterator[None]:
     A network that draws frame after frame uses the same weights for each; one long product of
     matrices is faster than many short ones.
     """
-    convs = [module for module in network.modules() if isinstance(module, ReflectedConv2d)]
+    convs = [module for module in network.modules() if isinstance(module, TiledConv2d)]
     for conv in convs:
         conv.later = []
     try:
@@ -150,31 +210,42 @@ def weights_at_once(network: nn.Module) -> Iterator[None]:
         conv.learn()
 
 
-def _slope(made: Tensor, seen: Tensor) -> Tensor:
-    """Gradient of weights (outer, inner, 3, 3) from tiles of outer and of inner channels."""
-    kernels = torch.bmm(made.transpose(1, 2), seen)
-    shape = (*kernels.shape[1:], _KERNEL, _KERNEL)
-    return _join(kernels, _matrices()[1].T, None, 1, shape, torch.float32)
+def _slope(made: Tensor, seen: Tensor, kernel: int, tile: int) -> Tensor:
+    """Gradient of weights (outer, inner, k, k) from tiles of outer and of inner channels."""
+    kernels = _product(made.transpose(1, 2), seen)
+    shape = (*kernels.shape[1:], kernel, kernel)
+    return _join(kernels, _matrices(kernel, tile)[1].T, None, 1, shape, torch.float32)
 
 
-def _kernels_of(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    return _cut(weight, _plain(weight.shape), _matrices()[1], 1, dtype)
+def _kernels_of(weight: Tensor, tile: int, dtype: torch.dtype) -> Tensor:
+    kernel = weight.shape[2]
+    around = np.tile(np.arange(kernel), (2, 1))
+    return _cut(weight, around, _matrices(kernel, tile)[1], (kernel, 1), 1, dtype)
+
+
+def _product(one: Tensor, other: Tensor) -> Tensor:
+    """one @ other in memory of this thread's that the next such product uses again."""
+    shape = (*one.shape[:2], other.shape[2])
+    key = shape, one.dtype, torch.is_inference_mode_enabled()
+    if key not in _MADE.__dict__.setdefault("kept", {}):
+        _MADE.kept[key] = torch.empty(shape, dtype=one.dtype)
+    return torch.bmm(one, other, out=_MADE.kept[key])
 
 
 def _cut(
     pictures: Tensor,
     around: NDArray[np.int64],
     matrix: NDArray[np.float32],
-    columns: int,
+    steps: tuple[int, int],
+    rows: int,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """(B, C, H, W) -> (36, tiles, C); see `tiles.cut`."""
-    rows = max((pictures.shape[2] // TILE), 1)
-    count = len(pictures) * rows * columns
-    made = torch.empty(SEEN**2, count, pictures.shape[1], dtype=dtype or pictures.dtype)
+    """(B, C, H, W) -> (n * n, tiles, C); see `tiles.cut`."""
+    count = len(pictures) * rows * steps[1]
+    made = torch.empty(len(matrix) ** 2, count, pictures.shape[1], dtype=dtype or pictures.dtype)
     pixels = pictures.detach().permute(0, 2, 3, 1).contiguous()
     matrix = np.ascontiguousarray(matrix)
-    _divided(tiles.cut, count, _array(pixels), around, matrix, columns, _array(made))
+    _divided(tiles.cut, count, _array(pixels), around, matrix, steps, _array(made))
     return made
 
 
@@ -186,7 +257,7 @@ def _join(
     shape: tuple[int, ...],
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """(36, tiles, C) -> (B, C, H, W), channels last; see `tiles.join`."""
+    """(n * n, tiles, C) -> (B, C, H, W), channels last; see `tiles.join`."""
     pixels = _pixels(dtype or made.dtype, shape)
     added = np.zeros(shape[1], np.float32)
     if bias is not None:
@@ -202,21 +273,6 @@ def _pixels(dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
 
 def _array(values: Tensor) -> NDArray[Any]:
     return (values.view(torch.uint16) if values.dtype == torch.bfloat16 else values).numpy()
-
-
-@cache
-def _mirrored(shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """(2, longest side + 2) which row and column stands where; see `tiles.cut`."""
-    longest = max(shape[2:])
-    around = np.zeros((2, longest + 2), np.int64)
-    for axis, side in enumerate(shape[2:]):
-        around[axis, : side + 2] = [1, *range(side), side - 2]
-    return around
-
-
-@cache
-def _plain(shape: tuple[int, ...]) -> NDArray[np.int64]:
-    return np.tile(np.arange(max(shape[2:])), (2, 1))
 
 
 def _divided(kernel: Callable[..., None], count: int, *given: Any) -> None:
@@ -237,16 +293,19 @@ def _pool() -> ThreadPoolExecutor:
 
 
 @cache
-def _matrices() -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """What tiles, kernels and products are multiplied with: (6, 6), (6, 3) and (4, 6)."""
-    weights = [math.prod(a - b for b in _POINTS if b != a) for a in _POINTS]
-    to_pixels = [[a**k for a in _POINTS] + [Fraction(int(k == TILE - 1))] for k in range(TILE)]
+def _matrices(
+    kernel: int, tile: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """What tiles, kernels and products are multiplied with: (n, n), (n, k) and (tile, n)."""
+    points = _POINTS[: tile + kernel - 2]
+    weights = [math.prod(a - b for b in points if b != a) for a in points]
+    to_pixels = [[a**k for a in points] + [Fraction(int(k == tile - 1))] for k in range(tile)]
     from_kernel = [
-        [a**k / weight for k in range(_KERNEL)] for a, weight in zip(_POINTS, weights, strict=True)
+        [a**k / weight for k in range(kernel)] for a, weight in zip(points, weights, strict=True)
     ]
-    from_kernel.append([Fraction(int(k == _KERNEL - 1)) for k in range(_KERNEL)])
-    from_pixels = [[*_polynomial([b for b in _POINTS if b != a]), Fraction(0)] for a in _POINTS]
-    from_pixels.append(_polynomial(_POINTS))
+    from_kernel.append([Fraction(int(k == kernel - 1)) for k in range(kernel)])
+    from_pixels = [[*_polynomial([b for b in points if b != a]), Fraction(0)] for a in points]
+    from_pixels.append(_polynomial(points))
     return _floats(from_pixels), _floats(from_kernel), _floats(to_pixels)
 
 
