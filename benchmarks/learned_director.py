@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 BANDS = (0, 0.5, 1, 2, 4, 6, 9, 12.5)  # Hz
 CLOSED = 0.03  # of the distance of the eye corners
-REFERENCE = "mead_W036_happy_3"
+REFERENCES = ("talk_512", "film_720p", "mead_W036_happy_3")
 SOURCES = ("talk_512", "portrait_neutral_480", "four_faces")
 HELD_OUT_SEED, CLASSIFIER_SEED, CLASSIFIER_TAKES = 101, 202, 450
 
@@ -254,7 +254,7 @@ def references(options: argparse.Namespace) -> list[dict[str, Any]]:
     folder = footage.clips_folder(options.clips_folder)
     judge = footage.folder(options.judge, "NED_JUDGE", "shared/judge")
     panel = Panel(find_classifiers(judge, threads=1) if judge is not None else ())
-    (reference,) = footage.find_clips(folder, [REFERENCE])
+    happy = footage.find_clips(folder, list(REFERENCES))
     rows = []
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
@@ -262,7 +262,10 @@ def references(options: argparse.Namespace) -> list[dict[str, Any]]:
             short = work / path.name
             footage.write_length(path, short, options.seconds, repeated=False)
             source = see(Clip.open(short))
-            for director in options.directors:
+            pairs = [(one, two) for one in happy for two in options.directors]
+            for reference, director in pairs:
+                if reference.stem == path.stem:
+                    continue
                 result = work / f"{path.stem}_{director}.mp4"
                 done = direct(
                     dataclasses.replace(
@@ -272,7 +275,7 @@ def references(options: argparse.Namespace) -> list[dict[str, Any]]:
                 )
                 comparison = Comparison(source, see(Clip.open(result)), panel, Networks(), "happy")
                 comparison.run()
-                row = {"clip": path.stem, "director": director}
+                row = {"reference": reference.stem, "clip": path.stem, "director": director}
                 row |= _reference_row(comparison, done.performance, reference)
                 rows.append(row)
                 print(row, file=sys.stderr, flush=True)

@@ -34,6 +34,8 @@ from ned.core.performance import Performance
 _RATE = 25.0  # frames per second that the networks know
 _SLACK = 1.12  # rates up to this factor from it are taken as they are
 _LATENTS = 256  # of which a plain label's style is the middle of the densest quarter
+_CLEAR = (0.6, 0.8)  # cosine to the nearest label, from which on a style is clear
+_MOST = 4.0  # times that a reference's style is exaggerated
 _EXPRESSIVE = 1 / 3  # of a reference's windows: words hide an expression in the others
 _BATCH = 512
 
@@ -50,7 +52,7 @@ class LearnedDirector:
 
     manipulator: Manipulator
     reference: Tensor | None = None
-    exaggeration: float = 2.0
+    exaggeration: float = 1.0
 
     @classmethod
     def load(
@@ -70,7 +72,10 @@ class LearnedDirector:
                 "train one with `ned train-manipulator --database synthetic`"
             )
         director = cls(manipulator)
-        return director if reference is None else cls(manipulator, director.shown_by(reference))
+        if reference is None:
+            return director
+        style = director.shown_by(reference)
+        return cls(manipulator, style, director.exaggeration_of(style))
 
     def style_of(self, performance: Performance) -> Tensor:
         """(S,) geometric median of the styles of a performance's windows."""
@@ -89,6 +94,25 @@ class LearnedDirector:
         found = window_styles(self.manipulator.networks, self._given(units))
         distance = (found - self.styles(["neutral"])).norm(dim=1)
         return found[distance >= distance.quantile(1 - _EXPRESSIVE)].mean(0)
+
+    def exaggeration_of(self, style: Tensor) -> float:
+        """How far beyond a reference's style full intensity goes.
+
+        People who talk show a quarter of what prototypes ask for. So a style is brought to the mean
+        strength of the labels', by a factor of four at most, if it points towards one of
+        them; one that resembles no emotion, such as that of a neutral reference, stays as it is.
+        """
+        known = self.manipulator.settings.emotions
+        if "neutral" not in known:
+            return 1.0
+        neutral = self.styles(["neutral"])[0]
+        labels = self.styles([name for name in known if name != "neutral"]) - neutral
+        shown = style - neutral
+        alike = float(torch.cosine_similarity(labels, shown[None]).max())
+        low, high = _CLEAR
+        clear = min(max((alike - low) / (high - low), 0.0), 1.0)
+        wanted = float(labels.norm(dim=1).mean() / shown.norm().clamp_min(1e-6))
+        return 1 + clear * (min(max(wanted, 1.0), _MOST) - 1)
 
     def styles(self, names: Sequence[str], seed: int = 0, variant: int | None = None) -> Tensor:
         """(E, S) styles of emotions.

@@ -205,6 +205,21 @@ def test_a_reference_shows_most_where_words_hide_least(rig: Rig, wild: LearnedDi
     torch.testing.assert_close(other.shown_by(quiet), other.style_of(quiet))
 
 
+def test_only_clear_and_faint_references_are_exaggerated(rig: Rig) -> None:
+    shipped = LearnedDirector.load(rig)
+    neutral, happy, sad = shipped.styles(["neutral", "happy", "sad"])
+    assert shipped.exaggeration_of(neutral + 0.1 * (happy - neutral)) == pytest.approx(4)
+    assert shipped.exaggeration_of(neutral + 2 * (sad - neutral)) == pytest.approx(1)
+    generator = torch.Generator().manual_seed(0)
+    unlike = torch.randn(len(neutral), generator=generator)
+    for label in shipped.styles(
+        [name for name in shipped.manipulator.settings.emotions if name != "neutral"]
+    ):
+        way = (label - neutral) / (label - neutral).norm()
+        unlike -= (unlike @ way) * way
+    assert shipped.exaggeration_of(neutral + 0.1 * unlike) == pytest.approx(1, abs=0.2)
+
+
 def test_a_plain_label_does_not_fall_between_two_ways_to_show_it() -> None:
     generator = torch.Generator().manual_seed(0)
     around = 0.1 * torch.randn(200, 4, generator=generator)
