@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deca.rig import Rig
-from renderer.footage import Footage
+from renderer.footage import SEEN, Footage, stacked
 from renderer.memory import Recalled, angles, chosen, edited, onto
 from renderer.warp import FaceEdit, WarpRenderer
 
@@ -36,7 +36,7 @@ class Batch:
     """B examples, float32, channels first.
 
     Attributes:
-        seen: (B, 11, S, S), see `HybridNetwork.forward`. wanted: (B, 3, S, S) in [-1, 1].
+        seen: (B, 13, S, S), see `HybridNetwork.forward`. wanted: (B, 3, S, S) in [-1, 1].
         mouth: (B, 1, S, S) from 0 to 1 in the middle of the mouth.
     """
 
@@ -74,13 +74,13 @@ class Examples:
         recalled = self._recalled(0, target, random), self._recalled(1, target, random)
         landmarks, rotation = footage.landmarks[target], footage.looks.rotation[target]
         remembered = self.memory.picture(recalled, landmarks, rotation, self._warp)
-        layers = [warped, footage.conditioning[target], remembered, footage.pictures[target]]
-        whole = np.concatenate([*layers, mouth_weight(landmarks, len(warped))], axis=-1)
-        whole = _moved(whole, random).astype(np.float32)
+        seen = stacked(warped, footage.conditioning[target], remembered)
+        layers = [seen, footage.pictures[target], mouth_weight(landmarks, len(warped))]
+        whole = _moved(np.concatenate(layers, axis=-1), random).astype(np.float32)
         light = np.exp(_LIGHT * random.standard_normal(3)).astype(np.float32)
-        for first in (0, 8, 11):
+        for first in (0, 8, SEEN):
             whole[..., first : first + 3] *= light
-        return whole[..., :11], whole[..., 11:14], whole[..., 14:]
+        return whole[..., :SEEN], whole[..., SEEN:-1], whole[..., -1:]
 
     def _recalled(self, half: int, target: int, random: np.random.Generator) -> Recalled:
         if random.random() < _WRONG:
@@ -97,7 +97,7 @@ class Examples:
             there = FaceEdit(landmarks, rotation[target], moves)
             moved = landmarks.copy()
             moved[:468, :2] += moves * self._warp.facing(rotation[target])[:, None]
-            picture = edited(footage.pictures[target], there, self._warp)
+            picture = edited(footage.pictures[target], there, self._warp)[..., :3]
             return onto(picture, moved, landmarks, rotation[target], self._warp)
         rows = self._rows
         if kind == "moment away":

@@ -16,6 +16,7 @@ from renderer.memory import Looks, Memory
 from renderer.rig_conditioning import RigConditioner
 
 CONDITIONING = 5  # channels: NMFC (RGB), pupils, mask
+SEEN = 3 + CONDITIONING + 3 + 2  # of what the network sees, see `stacked`
 FEWEST = 24  # frames with a face that something can be learnt from
 _MOST = 2000  # frames at 256 pixels; longer footage is thinned out
 _BATCH = 32  # frames whose conditioning is drawn at once
@@ -110,6 +111,20 @@ def draw_conditioning(
     transforms = placed(crops.crop_from_image[start:stop])
     drawn = conditioner.draw(start, stop, transforms, units)
     parts = (drawn.nmfc, drawn.sketch[..., :1], drawn.mask[..., None])
+    return np.concatenate(parts, axis=-1)
+
+
+def stacked(
+    warped: NDArray[np.uint8], conditioning: NDArray[np.uint8], remembered: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """(S, S, 13) what the network sees, of the three pictures with 4, 5 and 4 channels."""
+    parts = [
+        warped[..., :3],
+        conditioning,
+        remembered[..., :3],
+        warped[..., 3:],
+        remembered[..., 3:],
+    ]
     return np.concatenate(parts, axis=-1)
 
 

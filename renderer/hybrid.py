@@ -25,7 +25,7 @@ from ned.core.performance import Performance
 from ned.core.picture import Planes, samples_of_rgb
 from ned.core.source import quoted
 from renderer.face_crops import FaceCrops
-from renderer.footage import draw_conditioning
+from renderer.footage import draw_conditioning, stacked
 from renderer.hybrid_network import HybridNetwork, load_network
 from renderer.memory import Looks, Memory, edited
 from renderer.rig_conditioning import RigConditioner
@@ -90,7 +90,7 @@ class HybridRenderer:
 
     @torch.inference_mode()
     def draw_faces(self, seen: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(B, S, S, 3) faces for (B, S, S, 11): warped, conditioning, remembered; all uint8."""
+        """(B, S, S, 3) faces for (B, S, S, 13), see `stacked`; all uint8."""
         pictures = self._run(seen).clamp(-1, 1)
         return ((pictures + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
@@ -103,7 +103,7 @@ class HybridRenderer:
 
     def _run(self, seen: NDArray[np.uint8]) -> torch.Tensor:
         given = torch.from_numpy(seen).to(self.device).permute(0, 3, 1, 2).float() / 255
-        faces = given[:, :3] * 2 - 1, given[:, 3:8], given[:, 8:] * 2 - 1
+        faces = given[:, :3] * 2 - 1, given[:, 3:8], given[:, 8:11] * 2 - 1, given[:, 11:]
         laid = torch.cat(faces, dim=1).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.short):
             return self.network(laid).float()
@@ -164,8 +164,8 @@ class _Drawing:
         remembered = self._renderer.memory.picture(
             self._recalled[index], wanted, edit.rotation, self._warp
         )
-        parts = [warped, self._conditioning(index), remembered]
-        added = self._renderer.corrections(np.concatenate(parts, axis=-1)[None])[0]
+        seen = stacked(warped, self._conditioning(index), remembered)
+        added = self._renderer.corrections(seen[None])[0]
         gate = self._warp.moved(moved, cut.shape[:2])
         return added * (_gate(gate / len(cut)) * min(1.0, float(self._strength[index])))[..., None]
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -61,7 +62,7 @@ class HybridSettings:
 
     shape: HybridShape = field(default_factory=HybridShape)
     batch: int = 4
-    rate: float = 1e-3
+    rate: float = 4e-4
     average: float = 0.99
     held_out: float = 0.1
     seed: int = 0
@@ -71,7 +72,7 @@ class HybridSettings:
         if self.batch < 1:
             raise InputError(f"batch is {self.batch}, give 1 or more")
         if not 0 < self.rate < 1:
-            raise InputError(f"rate is {self.rate}, give a learning rate such as 1e-3")
+            raise InputError(f"rate is {self.rate}, give a learning rate such as 4e-4")
         if not 0 <= self.held_out <= 0.9:
             raise InputError(f"held-out is {self.held_out}, give a share from 0 to 0.9")
 
@@ -81,7 +82,8 @@ class HybridCourse:
 
     Attributes:
         training, testing: footage that is learnt from, and that is not.
-        averaged: the network with the mean of its recent weights, which is what is saved.
+        averaged: the network with the mean of its recent weights.
+        best: those of them that drew held-out frames best, which is what is saved, and how well.
         step: how many are done. seconds: that they took, over all runs.
     """
 
@@ -105,6 +107,7 @@ class HybridCourse:
         self._network = HybridNetwork(settings.shape).to(device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = copy.deepcopy(self._network).requires_grad_(False)
+        self.best: tuple[float, HybridNetwork] | None = None
         self._optimiser = torch.optim.Adam(
             self._network.parameters(), settings.rate, betas=(0.9, 0.98), fused=True
         )
@@ -131,6 +134,10 @@ class HybridCourse:
             self._network.load_state_dict(state["network"])
             self.averaged.load_state_dict(state["averaged"])
             self._optimiser.load_state_dict(state["optimiser"])
+            if state["best"] is not None:
+                network = copy.deepcopy(self.averaged)
+                network.load_state_dict(state["best"])
+                self.best = float(state["score"]), network
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(
@@ -173,37 +180,44 @@ class HybridCourse:
                 if now - saved > _SAVE_SECONDS:
                     self.save()
                     saved = time.monotonic()
+        if share >= 1:
+            self.look()
         self.save()
         if share < 1:
             raise Interrupted(
                 f"interrupted after step {self.step}; everything is saved in "
                 f"{quoted(self.folder)}, the same command goes on"
             )
-        self.look()
         return "all steps are done" if steps and self.step >= steps else "time is up"
 
     def save(self) -> None:
         """Write model and state; raises OutputError."""
         record = {**self._record, "steps": self.step, "seconds": round(self.seconds)}
         self.memory.save(self.folder / MEMORY)
-        save_network(self.averaged, self.folder / NETWORK, record)
+        drawing = self.averaged if self.best is None else self.best[1]
+        save_network(drawing, self.folder / NETWORK, record)
         state = {
             "format": _FORMAT,
             "settings": self._key,
             "network": self._network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimiser": self._optimiser.state_dict(),
+            "best": None if self.best is None else self.best[1].state_dict(),
+            "score": None if self.best is None else self.best[0],
             "step": self.step,
             "seconds": self.seconds,
         }
         save_tensors(self.folder / STATE, state)
 
     def look(self) -> None:
-        """Draw held-out frames with the averaged weights and show them on the training page."""
+        """Draw held-out frames with the averaged weights; keep them if they never were better."""
         if len(self.testing) < 2:
             return
         rows = np.unique(np.linspace(0, len(self.testing) - 1, _LOOKED).round().astype(int))
-        drawn = list(self.reenacted(rows))
+        drawn = list(self.reenacted(rows, self.averaged))
+        score = (_psnr(drawn) + _psnr(drawn, mouth=True)) / 2
+        if self.best is None or score > self.best[0]:
+            self.best = score, copy.deepcopy(self.averaged)
         page = TrainingPage(self.folder / "web", "a hybrid renderer", "the warped face")
         page.add(
             Look(
@@ -217,11 +231,12 @@ class HybridCourse:
             )
         )
 
-    def reenacted(self, rows: np.ndarray) -> Iterator[Reenacted]:
-        """Held-out frames (rows of `testing`) drawn from other held-out frames."""
-        renderer = HybridRenderer(
-            copy.deepcopy(self.averaged), self.memory, self.device, self.short
-        )
+    def reenacted(
+        self, rows: NDArray[np.int64], network: HybridNetwork | None = None
+    ) -> Iterator[Reenacted]:
+        """Held-out frames (rows of `testing`) drawn from others; by the best network if None."""
+        network = network or (self.averaged if self.best is None else self.best[1])
+        renderer = HybridRenderer(copy.deepcopy(network), self.memory, self.device, self.short)
         others = sources(self.testing, rows, self.settings.seed)
         return reenact(self.testing, rows, others, self.memory, renderer)
 
@@ -315,9 +330,15 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).sum() / (weight.sum() * values.shape[1]).clamp_min(1e-6)
 
 
-def _psnr(drawn: list[Reenacted]) -> float:
+def _psnr(drawn: list[Reenacted], mouth: bool = False) -> float:
+    """Inside the faces, in dB; or only within a seventh of the side around the mouths."""
     total, count = 1e-9, 1
     for one in drawn:
-        apart = one.drawn[one.mask].astype(np.float64) - one.filmed[one.mask]
+        mask = one.mask
+        if mouth:
+            rows, columns = np.mgrid[: len(mask), : len(mask)]
+            away = np.maximum(abs(columns - one.mouth[0]), abs(rows - one.mouth[1]))
+            mask = mask & (away < len(mask) / 7)
+        apart = one.drawn[mask].astype(np.float64) - one.filmed[mask]
         total, count = total + float((apart**2).sum()), count + apart.size
     return float(10 * np.log10(255.0**2 * count / total))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,9 +18,9 @@ from ned.core.checkpoint import load_strict
 from ned.core.errors import InputError
 from ned.core.partial import publish_bytes
 from ned.core.source import quoted
+from renderer.footage import SEEN
 
 FORMAT = "ned-hybrid-1"
-SEEN = 11  # channels: warped face (RGB), NMFC (RGB), pupils, mask, remembered face (RGB)
 _FINE = 2  # pixels per axis that become channels, so that the widest maps are half as large
 _EDGE = 28  # part of the side over which the network's work fades out at the edge of the mask
 _SLOPE = 0.1  # of the leaky rectifiers
@@ -35,8 +36,8 @@ class HybridShape:
     """
 
     size: int = 256
-    widths: tuple[int, ...] = (48, 72, 112, 160)
-    blocks: tuple[int, ...] = (1, 1, 2, 3)
+    widths: tuple[int, ...] = (32, 48, 64, 96)
+    blocks: tuple[int, ...] = (1, 1, 1, 2)
 
     def __post_init__(self) -> None:
         """Check every range; raises InputError."""
@@ -76,8 +77,9 @@ class HybridNetwork(nn.Module):
         """Draw B faces.
 
         Args:
-            seen: (B, 11, H, W): warped face in [-1, 1], NMFC, pupils and mask in [0, 1], remembered
-                face in [-1, 1]. H and W are multiples of 16.
+            seen: (B, 13, H, W): warped face (RGB) in [-1, 1]; NMFC, pupils and mask in [0, 1];
+                remembered face (RGB) in [-1, 1]; how far the pixels of both faces have come, in
+                [0, 1]. H and W are multiples of 16.
 
         Returns:
             (B, 3, H, W) float32, around [-1, 1]; the warped face itself off the mask.
@@ -97,12 +99,12 @@ class HybridNetwork(nn.Module):
             features = self.decoder[k](larger + kept[k])
         warped, remembered = seen[:, :3].float(), seen[:, 8:11].float()
         trust = functional.interpolate(
-            self.trust(features).float(),
+            torch.tanh(self.trust(features).float()),
             scale_factor=float(_FINE),
             mode="bilinear",
             align_corners=False,
         )
-        added = functional.pixel_shuffle(self.leave(features), _FINE).float()
+        added = torch.tanh(functional.pixel_shuffle(self.leave(features), _FINE).float())
         added = added + trust * (remembered - warped)
         return warped + added * self._faded(seen[:, 7:8].float())
 

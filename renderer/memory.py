@@ -30,6 +30,7 @@ _TURN = 0.15  # face units that a turn of the head by one radian counts
 _GAZE = 0.1  # the same of a gaze by one eye width, for the upper half
 _SWITCH = 0.06  # face units by which another frame must be better before it takes over
 _FADE = np.array([0.1, 0.2, 0.4, 0.2, 0.1])  # shares of frames near by where it takes over
+_FAR = 16  # part of a side by which a pixel has come so far that more makes no difference
 _SEAM = (195, 2)  # from the upper to the lower picture, between these points of the nose
 
 Recalled = list[tuple[int, float]]  # frames of a memory and their shares, which sum to 1
@@ -106,7 +107,7 @@ class Memory:
         rotation: NDArray[np.float32],
         warp: WarpRenderer,
     ) -> NDArray[np.uint8]:
-        """(S, S, 3) what was recalled, moved onto a face (478, 3) of that rotation (3, 3)."""
+        """What was recalled, moved onto a face (478, 3) of that rotation (3, 3), as of `onto`."""
         size = self.pictures.shape[1]
         moved = {
             k: onto(self.pictures[k], self.landmarks[k], landmarks, rotation, warp)
@@ -175,15 +176,27 @@ def onto(
     rotation: NDArray[np.float32],
     warp: WarpRenderer,
 ) -> NDArray[np.uint8]:
-    """A crop (S, S, 3) whose face (478, 3) is moved onto a wanted one of a rotation (3, 3)."""
+    """A crop (S, S, 3) whose face (478, 3) is moved onto a wanted one of a rotation (3, 3).
+
+    Returns:
+        (S, S, 4): the picture, and how far each pixel came (see `edited`).
+    """
     moves = (wanted[:468, :2] - landmarks[:468, :2]).astype(np.float32)
     return edited(picture, FaceEdit(landmarks, rotation, moves), warp)
 
 
 def edited(picture: NDArray[np.uint8], edit: FaceEdit, warp: WarpRenderer) -> NDArray[np.uint8]:
-    """An RGB picture (S, S, 3) with one edit."""
+    """An RGB picture (S, S, 3) with one edit.
+
+    Returns:
+        (S, S, 4): the picture, and how far each pixel came, 255 for 1/16 of the side or more: what
+        was moved far is the less to be trusted.
+    """
     channels = tuple(np.ascontiguousarray(picture[..., k]) for k in range(3))
-    return np.stack(warp.render(channels, [edit], 0, 128), axis=-1)  # type: ignore[arg-type]
+    planes = warp.render(channels, [edit], 0, 128)  # type: ignore[arg-type]
+    share = warp.moved(edit, picture.shape) * (_FAR / len(picture))
+    layers = [*planes, 255 * np.minimum(share, 1)]
+    return np.stack([layer.astype(np.uint8) for layer in layers], axis=-1)
 
 
 def angles(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:

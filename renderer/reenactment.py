@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from renderer.footage import Footage
+from renderer.footage import Footage, stacked
 from renderer.memory import Memory, onto
 from renderer.warp import WarpRenderer
 
@@ -73,11 +73,11 @@ def reenact(
             target, source = int(targets[k]), int(sources[k])
             face, rotation = footage.landmarks[target], footage.looks.rotation[target]
             own = footage.pictures[source], footage.landmarks[source]
-            warped.append(onto(*own, face, rotation, warp))
+            moved = onto(*own, face, rotation, warp)
+            warped.append(moved[..., :3])
             if memory is not None:
                 remembered = memory.picture(recalled[k], face, rotation, warp)
-                parts = [warped[-1], footage.conditioning[target], remembered]
-                seen.append(np.concatenate(parts, axis=-1))
+                seen.append(stacked(moved, footage.conditioning[target], remembered))
         drawn = renderer.draw_faces(np.stack(seen)) if renderer is not None else warped
         for k, one, other in zip(rows, warped, drawn, strict=True):
             target = int(targets[k])

@@ -31,10 +31,10 @@ from renderer.course import Interrupted
 from renderer.examples import Examples
 from renderer.export import export_hybrid
 from renderer.face_crops import FaceCrops, centred
-from renderer.footage import Footage
+from renderer.footage import SEEN, Footage
 from renderer.hybrid import MEMORY, NETWORK, HybridRenderer
 from renderer.hybrid_course import STATE, HybridCourse, HybridSettings, detail_loss
-from renderer.hybrid_network import SEEN, HybridNetwork, HybridShape, load_network, save_network
+from renderer.hybrid_network import HybridNetwork, HybridShape, load_network, save_network
 from renderer.memory import Looks, Memory, chosen
 from renderer.reenactment import reenact, sources
 from renderer.strength import edit_strength
@@ -185,7 +185,8 @@ class TestMemory:
         made = memory.picture(
             (own, own), memory.landmarks[4], memory.looks.rotation[4], WarpRenderer()
         )
-        assert np.abs(made.astype(int) - memory.pictures[4]).max() <= 1
+        assert np.abs(made[..., :3].astype(int) - memory.pictures[4]).max() <= 1
+        assert made[..., 3].max() == 0  # nothing has come from anywhere else
 
     def test_saved_and_loaded(self, memory: Memory, tmp_path: Path) -> None:
         memory.save(tmp_path / "m.safetensors")
@@ -308,6 +309,25 @@ class TestCourse:
         assert trained.run(10, 100) == "all steps are done"
         assert loss() < 0.9 * before
         assert (tmp_path / "web" / "index.html").is_file()
+
+    def test_the_weights_that_draw_best_are_kept(
+        self, footage: Footage, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trained = course(footage, rig, tmp_path)
+        scores = iter([30.0, 30.0, 30.0, 20.0, 20.0, 20.0])  # each look asks three times
+        monkeypatch.setattr(hybrid_course, "_psnr", lambda *_, **__: next(scores))
+        trained.look()
+        with torch.no_grad():
+            for weight in trained.averaged.parameters():
+                weight.add_(1)
+        trained.look()
+        trained.save()
+        saved = load_network(tmp_path / NETWORK)[0]
+        for kept, later in zip(saved.parameters(), trained.averaged.parameters(), strict=True):
+            torch.testing.assert_close(kept + 1, later)
+        again = course(footage, rig, tmp_path)
+        assert again.resume() and again.best is not None
+        assert again.best[0] == 30
 
     def test_a_resumed_run_is_an_unbroken_one(
         self, footage: Footage, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
