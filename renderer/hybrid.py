@@ -34,7 +34,7 @@ from renderer.warp import FaceEdit, WarpRenderer
 NETWORK, MEMORY = "hybrid.safetensors", "memory.safetensors"
 
 _CHUNK = 16  # frames whose conditioning is drawn at once
-_MOVED = (0.0015, 0.006)  # of a crop's side: moves below the first change nothing, above all
+_MOVED = (0.002, 0.03)  # of a crop's side: moves below the first change nothing, above all
 _SPREAD = 0.02  # of the side, by which that is widened and softened
 
 
