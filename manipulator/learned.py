@@ -137,10 +137,7 @@ class LearnedDirector:
         latents = torch.randn(count, networks.settings.latent, generator=generator)
         styles = torch.stack([styles_of_latent(networks, each[None]) for each in latents])
         found = torch.stack([densest(styles[:, k]) for k in range(len(known))])
-        if "neutral" in known:  # networks shrink what they have learned
-            neutral = found[known.index("neutral")]
-            found = neutral + float(self.manipulator.record.get("gain", 1.0)) * (found - neutral)
-        return found[[known.index(name) for name in names]]
+        return strengthened(found, self.manipulator)[[known.index(name) for name in names]]
 
     def change(
         self, performance: Performance, styles: Tensor, weights: NDArray[np.floating]
@@ -199,6 +196,18 @@ class LearnedDirector:
 
     def _given(self, units: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(self.manipulator.normalised(units))
+
+
+def strengthened(styles: Tensor, manipulator: Manipulator) -> Tensor:
+    """(E, S) styles of all emotions, away from neutral by the gain that the networks come with.
+
+    Networks shrink what they have learned; those without a gain, such as NED's, stay as they are.
+    """
+    known = manipulator.settings.emotions
+    if "neutral" not in known:
+        return styles
+    neutral = styles[known.index("neutral")]
+    return neutral + float(manipulator.record.get("gain", 1.0)) * (styles - neutral)
 
 
 def densest(points: Tensor) -> Tensor:

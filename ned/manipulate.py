@@ -171,6 +171,7 @@ def _wishing(options: ManipulateOptions, manipulator: Manipulator) -> Wishing:
     """What makes the wishes for a clip; everything that can be wrong is found here."""
     import torch
 
+    from manipulator.learned import strengthened
     from manipulator.translation import label_styles, shared_wishes, timed_wishes
 
     emotions, length = manipulator.settings.emotions, manipulator.settings.window
@@ -178,7 +179,7 @@ def _wishing(options: ManipulateOptions, manipulator: Manipulator) -> Wishing:
         styles = torch.stack([_reference(folder, manipulator) for folder in options.ref_dirs])
         intensities = [options.intensity] * len(styles)
         return lambda times: shared_wishes(styles, len(times), length, intensities)
-    labels = label_styles(manipulator.networks, options.seed)
+    labels = strengthened(label_styles(manipulator.networks, options.seed), manipulator)
     if options.timeline is not None:
         timeline = Timeline.load(options.timeline, emotions).scaled(options.intensity)
 

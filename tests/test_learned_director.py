@@ -24,7 +24,7 @@ torch.set_num_threads(1)
 
 from manipulator.checkpoints import Manipulator, load_manipulator, save_manipulator  # noqa: E402
 from manipulator.data.synthetic import make_performances  # noqa: E402
-from manipulator.learned import LearnedDirector, densest  # noqa: E402
+from manipulator.learned import LearnedDirector, densest, strengthened  # noqa: E402
 from manipulator.networks import RIG, Networks, for_values  # noqa: E402
 from manipulator.paired import (  # noqa: E402
     PairedSettings,
@@ -203,6 +203,18 @@ def test_a_reference_shows_most_where_words_hide_least(rig: Rig, wild: LearnedDi
     nameless = dataclasses.replace(wild.manipulator.settings, emotions=("a", "b", "c"))
     other = LearnedDirector(dataclasses.replace(wild.manipulator, networks=Networks(nameless)))
     torch.testing.assert_close(other.shown_by(quiet), other.style_of(quiet))
+
+
+def test_labels_are_moved_away_from_neutral_by_the_gain(rig: Rig) -> None:
+    shipped = LearnedDirector.load(rig).manipulator
+    gain, neutral = shipped.record["gain"], shipped.settings.emotions.index("neutral")
+    styles = torch.randn(len(shipped.settings.emotions), 16, generator=torch.Generator())
+    moved = strengthened(styles, shipped)
+    assert gain > 1
+    torch.testing.assert_close(moved[neutral], styles[neutral])
+    torch.testing.assert_close(moved - moved[neutral], gain * (styles - styles[neutral]))
+    plain = dataclasses.replace(shipped, record={})
+    torch.testing.assert_close(strengthened(styles, plain), styles)
 
 
 def test_only_clear_and_faint_references_are_exaggerated(rig: Rig) -> None:
