@@ -62,6 +62,9 @@ BENCHMARKS = {
     "manipulation": Benchmark(("torch",)),
     "learned_director": Benchmark(("torch",), accepts=("clips_folder", "judge")),
     "neural_renderer": Benchmark(("torch",)),
+    "reenactment": Benchmark(
+        ("torch",), footage=True, accepts=("clips_folder",), quick=("--renderers", "warp")
+    ),
     "inner_loops": Benchmark(("pytest_benchmark",)),
 }
 
