@@ -153,9 +153,7 @@ def _warp(folder: Path | None) -> Renderer:
 
     def draw(frame: Frame, edit: FaceEdit) -> Frame:
         clip = frame.clip
-        black = 0 if clip.full_range else 16 << (clip.bit_depth - 8)
-        middle = 1 << (clip.bit_depth - 1)
-        return frame.with_planes(renderer.render(frame.planes, [edit], black, middle))
+        return frame.with_planes(renderer.render(frame.planes, [edit], clip.black, clip.middle))
 
     return Renderer(lambda *_: draw)
 

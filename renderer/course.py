@@ -250,7 +250,7 @@ class Course:
         seen = [self.faces.conditioning(frame) for frame in frames]
         made = list(renderer.render(seen))
         filmed = [np.moveaxis(self.faces.face(frame), 0, 2) for frame in frames]
-        psnr = _inside_psnr(made, filmed, [one[-1] > 0 for one in seen])
+        psnr = inside_psnr(made, filmed, [one[-1] > 0 for one in seen])
         return Look(epoch, self.position.step, psnr, frames, seen, made, filmed)
 
     @property
@@ -336,7 +336,7 @@ def stop_asked() -> Iterator[Callable[[], bool]]:
             signal.signal(one, handler)
 
 
-def _inside_psnr(
+def inside_psnr(
     made: Sequence[NDArray[np.uint8]],
     filmed: Sequence[NDArray[np.uint8]],
     masks: Sequence[NDArray[np.bool_]],

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deca.rig import Rig
-from renderer.footage import SEEN, Footage, stacked
+from renderer.footage import SEEN, Footage, mouth_middle, stacked
 from renderer.memory import Recalled, angles, chosen, edited, onto
 from renderer.warp import FaceEdit, WarpRenderer
 
@@ -27,7 +27,6 @@ _WRONG = 0.08  # share of halves of a face that remember something else
 _UNITS = (2, 6)  # how many units a warp there and back moves
 _GROWTH, _SHIFT, _TURN = 0.04, 4 / 256, 2.5  # deviations: scale, shift in sides, turn in degrees
 _LIGHT = 0.05  # deviation of the logarithm of every channel's light
-_MOUTH = (61, 291, 0, 17)  # corners and middles of the lips
 _REACH = (0.13, 0.1)  # deviations of the weight around the mouth, in sides
 
 
@@ -135,7 +134,7 @@ def _far(footage: Footage, kept: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def mouth_weight(landmarks: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
     """(S, S, 1) from 255 in the middle of the mouth down to 0."""
-    x, y = landmarks[_MOUTH, :2].mean(0)
+    x, y = mouth_middle(landmarks)
     across = np.exp(-(((np.arange(size) + 0.5 - x) / (_REACH[0] * size)) ** 2) / 2)
     down = np.exp(-(((np.arange(size) + 0.5 - y) / (_REACH[1] * size)) ** 2) / 2)
     return (255 * down[:, None, None] * across[None, :, None]).astype(np.uint8)

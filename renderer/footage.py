@@ -19,6 +19,7 @@ CONDITIONING = 5  # channels: NMFC (RGB), pupils, mask
 SEEN = 3 + CONDITIONING + 3 + 2  # of what the network sees, see `stacked`
 FEWEST = 24  # frames with a face that something can be learnt from
 _MOST = 2000  # frames at 256 pixels; longer footage is thinned out
+_LIPS = (61, 291, 0, 17)  # corners and middles
 _BATCH = 32  # frames whose conditioning is drawn at once
 _LARGEST_TURN = (50.0, 40.0)  # degrees of yaw and pitch, beyond which half of a face is hidden
 _FLIP = np.array([[1.0, 0, 0], [0, -1.0, 0]])  # head axes to image axes, without depth
@@ -126,6 +127,11 @@ def stacked(
         remembered[..., 3:],
     ]
     return np.concatenate(parts, axis=-1)
+
+
+def mouth_middle(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(2,) x, y of the middle of a mouth, of a face (478, 3)."""
+    return landmarks[_LIPS, :2].mean(0)
 
 
 def _usable(performance: Performance) -> NDArray[np.int64]:

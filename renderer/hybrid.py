@@ -140,13 +140,11 @@ class _Drawing:
         self._recalled = renderer.memory.recall(looks)
         self._strength = strength
         self._warp = WarpRenderer()
-        self._black = 0 if clip.full_range else 16 << (clip.bit_depth - 8)
-        self._middle = 1 << (clip.bit_depth - 1)
         self._lock = threading.Lock()
         self._chunks: dict[int, NDArray[np.uint8]] = {}
 
     def __call__(self, frame: Frame, edit: FaceEdit) -> Frame:
-        planes = self._warp.render(frame.planes, [edit], self._black, self._middle)
+        planes = self._warp.render(frame.planes, [edit], self._clip.black, self._clip.middle)
         correction = self._correction(frame, edit)
         return frame.with_planes(self._added(planes, correction, frame.index))
 

@@ -26,7 +26,7 @@ from ned.core.partial import output_errors
 from ned.core.progress import SILENT, Progress
 from ned.core.source import quoted
 from renderer.checkpoints import save_tensors
-from renderer.course import Interrupted, stop_asked
+from renderer.course import Interrupted, inside_psnr, stop_asked
 from renderer.examples import Batch, Examples
 from renderer.footage import Footage
 from renderer.hybrid import MEMORY, NETWORK, HybridRenderer
@@ -215,7 +215,8 @@ class HybridCourse:
             return
         rows = np.unique(np.linspace(0, len(self.testing) - 1, _LOOKED).round().astype(int))
         drawn = list(self.reenacted(rows, self.averaged))
-        score = (_psnr(drawn) + _psnr(drawn, mouth=True)) / 2
+        psnr = _psnr(drawn)
+        score = (psnr + _psnr(drawn, mouth=True)) / 2
         if self.best is None or score > self.best[0]:
             self.best = score, copy.deepcopy(self.averaged)
         page = TrainingPage(self.folder / "web", "a hybrid renderer", "the warped face")
@@ -223,7 +224,7 @@ class HybridCourse:
             Look(
                 epoch=round(self.seconds / 60),
                 step=self.step,
-                psnr=_psnr(drawn),
+                psnr=psnr,
                 frames=[int(self.testing.frame[one.target]) for one in drawn],
                 conditioning=[np.moveaxis(one.warped, 2, 0) for one in drawn],
                 made=[one.drawn for one in drawn],
@@ -332,13 +333,11 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
 
 def _psnr(drawn: list[Reenacted], mouth: bool = False) -> float:
     """Inside the faces, in dB; or only within a seventh of the side around the mouths."""
-    total, count = 1e-9, 1
-    for one in drawn:
-        mask = one.mask
-        if mouth:
-            rows, columns = np.mgrid[: len(mask), : len(mask)]
-            away = np.maximum(abs(columns - one.mouth[0]), abs(rows - one.mouth[1]))
-            mask = mask & (away < len(mask) / 7)
-        apart = one.drawn[mask].astype(np.float64) - one.filmed[mask]
-        total, count = total + float((apart**2).sum()), count + apart.size
-    return float(10 * np.log10(255.0**2 * count / total))
+    masks = [one.mask & _near_mouth(one) if mouth else one.mask for one in drawn]
+    return inside_psnr([one.drawn for one in drawn], [one.filmed for one in drawn], masks)
+
+
+def _near_mouth(one: Reenacted) -> NDArray[np.bool_]:
+    size = len(one.mask)
+    rows, columns = np.mgrid[:size, :size]
+    return np.maximum(abs(columns - one.mouth[0]), abs(rows - one.mouth[1])) < size / 7

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from renderer.footage import Footage, stacked
+from renderer.footage import Footage, mouth_middle, stacked
 from renderer.memory import Memory, onto
 from renderer.warp import WarpRenderer
 
@@ -88,5 +88,5 @@ def reenact(
                 one,
                 other,
                 footage.conditioning[target, ..., 4] > 0,
-                footage.landmarks[target][[61, 291, 0, 17], :2].mean(0),
+                mouth_middle(footage.landmarks[target]),
             )

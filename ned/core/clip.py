@@ -221,6 +221,16 @@ class Clip:
         """True where 8-bit luma runs from 0 to 255 instead of 16 to 235."""
         return self.colour.range == FULL_RANGE
 
+    @property
+    def black(self) -> int:
+        """Code of black luma."""
+        return 0 if self.full_range else 16 << (self.bit_depth - 8)
+
+    @property
+    def middle(self) -> int:
+        """Code of neutral chroma."""
+        return 1 << (self.bit_depth - 1)
+
     def frames(self) -> Iterator[Frame]:
         """Decode from the beginning, one frame at a time; every call starts anew.
 
