@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import footage
+from benchmarks import footage
 
 
 def timed(command: list[str], environment: Mapping[str, str] | None = None) -> tuple[float, float]:

@@ -19,9 +19,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import footage
-import table
-from clock import timed
+from benchmarks import footage, table
+from benchmarks.clock import timed
 
 LIMIT, LIMIT_SIZE = 20.0, 3.0  # seconds of wall time, megabytes of the report page
 

@@ -28,18 +28,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import footage
 import numpy as np
-import table
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
+from benchmarks import footage, table
 from deca import flame_fit as fitting
 from deca.flame_file import FlameFile, read_flame
 from deca.flame_observation import OUTLINE
 from deca.flame_points import EXPRESSION, MOTION, SHAPE, FlamePoints, outline_rows, project
-from ned.core.track import Track
+from ned.core.face.track import Track
 
 Array = NDArray[np.float64]
 RATE = 25.0

@@ -29,10 +29,10 @@ def main() -> None:
 
     import skimage.data
 
+    from ned.commands.train_hybrid import footage_of, train_hybrid
     from ned.options.train_hybrid import TrainHybridOptions
-    from ned.train_hybrid import footage_of, train_hybrid
-    from renderer.hybrid import HybridRenderer
-    from renderer.reenactment import reenact
+    from renderer.hybrid.reenactment import reenact
+    from renderer.hybrid.renderer import HybridRenderer
 
     portrait = cv2.resize(skimage.data.astronaut()[0:280, 90:370], (512, 512))
     with tempfile.TemporaryDirectory() as name:

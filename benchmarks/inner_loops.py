@@ -22,10 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import footage
 import numpy as np
 import pytest
-import table
+
+from benchmarks import footage, table
 
 Loop = Callable[..., Any]
 _FRAMES, _TAKE = 64, 500
@@ -137,8 +137,8 @@ def face(tmp_path_factory: pytest.TempPathFactory) -> Any:
     import cv2
 
     from deca.fitting import fit
-    from ned.core.clip import Clip
-    from ned.direct import track_actor
+    from ned.commands.direct import track_actor
+    from ned.core.film.clip import Clip
 
     path = tmp_path_factory.mktemp("face") / "face.png"
     cv2.imwrite(str(path), footage.portrait_frame((1920, 1080))[..., ::-1])
@@ -149,7 +149,7 @@ def face(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="module")
 def take(rig: Any, units: Any, face: Any) -> Any:
     """500 frames of the portrait's face moved by the rig: its track."""
-    from ned.core.track import Track
+    from ned.core.face.track import Track
 
     _, still = face
     shapes = still.identity + rig.displacement(units)
@@ -257,7 +257,7 @@ def test_projection_alone(loop: Loop, lock: Any, units: Any) -> None:
 def test_directing(loop: Loop, rig: Any, take: Any) -> None:
     from deca.fitting import fit
     from manipulator.directing import Direction, direct_performance
-    from ned.core.timeline import Timeline
+    from ned.core.script.timeline import Timeline
 
     performance = fit(take, rig)
     direction = Direction(timeline=Timeline.split(("happy",), _TAKE / 25, ("happy",)))
@@ -276,9 +276,9 @@ def smile(rig: Any, face: Any) -> Any:
     import cv2
 
     from manipulator.directing import Direction, direct_performance
-    from ned.core.timeline import Timeline
-    from renderer.shading import Shading
-    from renderer.warp import FaceEdit
+    from ned.core.script.timeline import Timeline
+    from renderer.warp.renderer import FaceEdit
+    from renderer.warp.shading import Shading
 
     cv2.setNumThreads(1)
     frame, still = face
@@ -314,7 +314,7 @@ def test_remap_of_the_face(loop: Loop, smile: Any) -> None:
 
 @group(RENDERING)
 def test_warp(loop: Loop, smile: Any) -> None:
-    from renderer.warp import WarpRenderer
+    from renderer.warp.renderer import WarpRenderer
 
     planes, edit, _ = smile
     renderer = WarpRenderer()
@@ -324,7 +324,7 @@ def test_warp(loop: Loop, smile: Any) -> None:
 
 @group(FOLDING)
 def test_folds_in_a_loop(loop: Loop, rig: Any, smile: Any) -> None:
-    from renderer.shading import Shading
+    from renderer.warp.shading import Shading
 
     folds, change = Shading(rig), smile[2]
 
@@ -343,7 +343,7 @@ def test_folds_in_a_loop(loop: Loop, rig: Any, smile: Any) -> None:
 
 @group(FOLDING)
 def test_folds(loop: Loop, rig: Any, smile: Any) -> None:
-    from renderer.shading import Shading
+    from renderer.warp.shading import Shading
 
     folds, change = Shading(rig), smile[2]
     loop("Shading.texture", lambda: folds.texture(change))
@@ -373,7 +373,7 @@ def test_crop(loop: Loop, face: Any, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     import onnx_writer
 
-    from evaluation.classifier import load_classifier
+    from ned.evaluation.classifier import load_classifier
 
     weight = np.random.default_rng(0).normal(size=(64 * 64, 2))
     network = onnx_writer.linear(("n", 1, 64, 64), weight, np.zeros(2))
@@ -407,7 +407,7 @@ def test_interval_in_a_loop(loop: Loop, pairs: Any) -> None:
 
 @group(DRAWING_AGAIN)
 def test_interval(loop: Loop, pairs: Any) -> None:
-    from evaluation.bootstrap import correlation, interval
+    from ned.evaluation.bootstrap import correlation, interval
 
     low, high = loop("interval", lambda: interval(pairs, correlation, block=12))
     assert -1 <= low < np.corrcoef(pairs.T)[0, 1] < high <= 1

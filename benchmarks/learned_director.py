@@ -28,10 +28,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import footage
 import numpy as np
-import table
 from numpy.typing import NDArray
+
+from benchmarks import footage, table
 
 BANDS = (0, 0.5, 1, 2, 4, 6, 9, 12.5)  # Hz
 CLOSED = 0.03  # of the distance of the eye corners
@@ -69,7 +69,7 @@ def statistics(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
     from deca.rig import load_rig
     from manipulator.data.synthetic import make_performances
     from manipulator.speech_lock import SpeechLock
-    from ned.core.performance import Performance
+    from ned.core.face.performance import Performance
 
     rig = load_rig()
     lock = SpeechLock(rig)
@@ -242,13 +242,13 @@ def references(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Real clips in the style of a real, happy one, by both directors."""
     import dataclasses
 
-    from evaluation.classifier import find_classifiers
-    from evaluation.comparison import Comparison
-    from evaluation.judging import Panel
-    from evaluation.viewing import Networks
-    from ned.core.clip import Clip
-    from ned.direct import direct
-    from ned.evaluate import see
+    from ned.commands.direct import direct
+    from ned.commands.evaluate import see
+    from ned.core.film.clip import Clip
+    from ned.evaluation.classifier import find_classifiers
+    from ned.evaluation.comparison import Comparison
+    from ned.evaluation.judges import Panel
+    from ned.evaluation.video_networks import Networks
     from ned.options import DirectOptions
 
     folder = footage.clips_folder(options.clips_folder)
@@ -289,8 +289,8 @@ def _reference_row(comparison: Any, performance: Any, reference: Path) -> dict[s
     from deca.fitting import fit
     from deca.rig import load_rig
     from manipulator.speech_lock import SpeechLock
-    from ned.core.clip import Clip
-    from ned.direct import track_actor
+    from ned.commands.direct import track_actor
+    from ned.core.film.clip import Clip
 
     if reference not in _REFERENCES:
         _REFERENCES[reference] = fit(track_actor(Clip.open(reference), 0))

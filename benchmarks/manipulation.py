@@ -20,8 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import footage
-import table
+from benchmarks import footage, table
 
 LIMITS = {"float32": 8, "bfloat16": 25}  # times as fast as one window at a time, on two cores
 

@@ -22,8 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import footage
-import table
+from benchmarks import footage, table
 
 LIMIT = 1.05
 _KILOBYTES = 1024 if sys.platform == "darwin" else 1  # unit of ru_maxrss

@@ -19,8 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import footage
-import table
+from benchmarks import footage, table
 
 DRAW_LIMIT, TRAIN_LIMIT = 3.0, 4.0  # times the baseline's rate
 _DRAWN, _CHUNK = 8, 4  # frames per measurement
@@ -49,10 +48,10 @@ def measure(runs: int, width: int, size: int, threads: int) -> dict[str, Any]:
     import torch
 
     from ned.core.device import is_short_fast
-    from renderer.inference import NeuralRenderer
-    from renderer.networks import Generator, initialise
-    from renderer.trainer import Chunk, Trainer
-    from renderer.training_settings import TrainingSettings
+    from renderer.neural.inference import NeuralRenderer
+    from renderer.neural.networks import Generator, initialise
+    from renderer.neural.settings import TrainingSettings
+    from renderer.neural.trainer import Chunk, Trainer
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -145,7 +144,7 @@ def _plain(network: Any) -> Any:
 
     from torch import nn
 
-    from renderer.networks import InstanceNorm
+    from renderer.neural.networks import InstanceNorm
 
     plain = copy.deepcopy(network).train()
     for module in plain.modules():
@@ -158,7 +157,7 @@ def _draw_plainly(generator: Any, seen: Any) -> list[Any]:
     import numpy as np
     import torch
 
-    from renderer.inference import as_bytes
+    from renderer.neural.inference import as_bytes
 
     frames = torch.from_numpy(np.concatenate([seen[:1], seen[:1], seen])).float() / 255
     made = [torch.zeros(1, 3, *frames.shape[2:])] * 2
@@ -173,8 +172,8 @@ def _plain_step(settings: Any, chunk: Any, previous: Any) -> Callable[[], None]:
     """A step of the published training."""
     import torch
 
-    from renderer.losses import adversarial_loss, feature_loss, fooling_loss
-    from renderer.networks import Discriminator, Generator, initialise
+    from renderer.neural.losses import adversarial_loss, feature_loss, fooling_loss
+    from renderer.neural.networks import Discriminator, Generator, initialise
 
     networks = [Generator(settings.width)]
     networks += [Discriminator(settings.judge_width) for _ in range(2)]  # type: ignore[list-item]

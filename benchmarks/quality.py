@@ -47,10 +47,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import footage
 import numpy as np
-import table
 from numpy.typing import NDArray
+
+from benchmarks import footage, table
 
 EMOTIONS = ("happy", "sad", "angry", "surprised", "fear", "disgusted")
 UNEDITED = "re-encoded"
@@ -156,13 +156,13 @@ class Made:
 def measure_clip(job: ClipJob) -> list[dict[str, Any]]:
     """Direct one clip to every emotion and measure each, after the source encoded again."""
     from deca.fitting import fit
-    from evaluation.classifier import find_classifiers
-    from evaluation.judging import Panel
-    from evaluation.seen import Seen
-    from evaluation.sound import Sound
-    from ned.core.clip import Clip
-    from ned.core.performance import Performance
-    from ned.direct import track_actor
+    from ned.commands.direct import track_actor
+    from ned.core.face.performance import Performance
+    from ned.core.film.clip import Clip
+    from ned.evaluation.classifier import find_classifiers
+    from ned.evaluation.judges import Panel
+    from ned.evaluation.sound import Sound
+    from ned.evaluation.tracked_clip import Seen
 
     print(f"{job.clip.stem} ...", file=sys.stderr, flush=True)
     path, key = job.clip, fingerprint("source", job.seconds, job.clip.stat().st_size)
@@ -208,9 +208,9 @@ def measure_clip(job: ClipJob) -> list[dict[str, Any]]:
 
 def _make(job: ClipJob, source: Any, emotion: str, performance: Path, result: Path) -> Made:
     """Write a result, or the source encoded again."""
-    from evaluation.region import FaceRegion
-    from ned import direct
-    from ned.core.video import EncoderSettings, VideoWriter
+    from ned.commands import direct
+    from ned.core.film.video import EncoderSettings, VideoWriter
+    from ned.evaluation.region import FaceRegion
     from ned.options import DirectOptions
 
     clip, points = source.clip, source.points(source.faces[0])
@@ -251,8 +251,8 @@ def _make(job: ClipJob, source: Any, emotion: str, performance: Path, result: Pa
 def _meant(performance: Any, strength: NDArray[np.float32]) -> NDArray[np.float32]:
     """(T, 478, 2) tracked landmarks moved as the renderer moves the picture."""
     from deca.rig import load_rig
-    from evaluation.landmarks import seen_points
-    from renderer.warp import WarpRenderer
+    from ned.evaluation.landmarks import seen_points
+    from renderer.warp.renderer import WarpRenderer
 
     rig, renderer = load_rig(), WarpRenderer()
     points = seen_points(performance.track)
@@ -279,14 +279,14 @@ def same_outside(region: Any, source: Any, edited: Any) -> bool:
 
 def score(source: Any, result: Path, made: Made, panel: Any, emotion: str) -> dict[str, Any]:
     """The measures of one result against its source (`evaluation.seen.Seen`)."""
-    from evaluation.bootstrap import block_length
-    from evaluation.comparison import Comparison
-    from evaluation.emotion import MEAN_OF_JUDGES
-    from evaluation.landmarks import signals
-    from evaluation.speech import closure_limit, lip_scores
-    from evaluation.viewing import Networks
-    from ned.core.clip import Clip
-    from ned.evaluate import see
+    from ned.commands.evaluate import see
+    from ned.core.film.clip import Clip
+    from ned.evaluation.bootstrap import block_length
+    from ned.evaluation.comparison import Comparison
+    from ned.evaluation.emotion import MEAN_OF_JUDGES
+    from ned.evaluation.landmarks import signals
+    from ned.evaluation.speech import closure_limit, lip_scores
+    from ned.evaluation.video_networks import Networks
     from renderer.strength import edit_strength
 
     seen, target = see(Clip.open(result)), emotion if emotion in EMOTIONS else None

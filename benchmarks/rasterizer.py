@@ -19,8 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import footage
-import table
+from benchmarks import footage, table
 
 LIMIT = 150  # images per second of 224 x 224 on two cores
 RIG_LIMIT = 100  # frames per second, all pictures, on two cores
@@ -96,9 +95,9 @@ def conditioning(count: int) -> Callable[[], Any]:
     import numpy as np
 
     from deca.rig import load_rig
-    from ned.core.performance import Performance
-    from ned.core.track import Track
-    from renderer.rig_conditioning import RigConditioner
+    from deca.rig_pictures import RigConditioner
+    from ned.core.face.performance import Performance
+    from ned.core.face.track import Track
 
     rig = load_rig()
     turns = np.linspace(-0.6, 0.6, count)

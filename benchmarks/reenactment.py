@@ -28,12 +28,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import footage
-import table
+from benchmarks import footage, table
 
 if TYPE_CHECKING:
-    from ned.core.actor import Actor
-    from ned.reenactment import HeldOut
+    from ned.core.files.actor import Actor
+    from ned.evaluation.held_out import HeldOut
 
 CLIPS = ["talk_512", "portrait_extreme_480", "portrait_sad_512"]
 HELD_OUT = 0.25  # share of the frames, at the end
@@ -119,10 +118,10 @@ def measure_clip(task: Task) -> list[dict[str, Any]]:
     """One row for every renderer."""
     import torch
 
-    from ned.core.actor import Actor
+    from ned.commands.preprocess import preprocess
+    from ned.core.files.actor import Actor
+    from ned.evaluation.held_out import HeldOut
     from ned.options.preprocess import PreprocessOptions
-    from ned.preprocess import preprocess
-    from ned.reenactment import HeldOut
 
     torch.set_num_threads(task.threads)
     video = task.folder / task.clip.stem / "videos" / task.clip.name
@@ -146,9 +145,9 @@ def measure_warp(task: Task, actor: Actor, held_out: HeldOut) -> dict[str, float
 
 def measure_hybrid(task: Task, actor: Actor, held_out: HeldOut) -> dict[str, float]:
     """The same, finished by a network."""
+    from ned.commands.train_hybrid import train_hybrid
     from ned.options.train_hybrid import TrainHybridOptions
-    from ned.train_hybrid import train_hybrid
-    from renderer.hybrid import HybridRenderer
+    from renderer.hybrid.renderer import HybridRenderer
 
     folder = task.folder / task.clip.stem / f"hybrid-{task.minutes:g}min"
     options = TrainHybridOptions(
@@ -166,9 +165,9 @@ def measure_hybrid(task: Task, actor: Actor, held_out: HeldOut) -> dict[str, flo
 
 def measure_neural(task: Task, actor: Actor, held_out: HeldOut) -> dict[str, float]:
     """Frames drawn by a network of NED's layout from their own parameters."""
+    from ned.commands.render import OWN, own_scores
+    from ned.commands.train_renderer import train_renderer
     from ned.options.render import TrainRendererOptions
-    from ned.render import OWN, own_scores
-    from ned.train_renderer import train_renderer
 
     name = f"neural-{task.width}-{task.size}-{task.minutes:g}min"
     folder = task.folder / task.clip.stem / name

@@ -22,10 +22,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import footage
 import numpy as np
-import table
 from numpy.typing import NDArray
+
+from benchmarks import footage, table
 
 LIMIT = 0.92
 COMPONENTS = 30
@@ -145,9 +145,9 @@ def head_shapes(performance: Any, yaw: float) -> tuple[NDArray[np.float64], NDAr
 
 def _performance(clip: Path, work: Path | None) -> Any:
     from deca.fitting import fit
-    from ned.core.clip import Clip
-    from ned.core.performance import Performance
-    from ned.direct import track_actor
+    from ned.commands.direct import track_actor
+    from ned.core.face.performance import Performance
+    from ned.core.film.clip import Clip
 
     saved = work / f"{clip.stem}.safetensors" if work is not None else None
     if saved is not None and saved.is_file():

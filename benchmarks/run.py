@@ -22,15 +22,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import evaluate
-import footage
-import memory
-import neural_renderer
-import quality
-import rasterizer
-import rig_variance
-import speed
-import table
+from benchmarks import (
+    evaluate,
+    footage,
+    memory,
+    neural_renderer,
+    quality,
+    rasterizer,
+    rig_variance,
+    speed,
+    table,
+)
 
 SCRIPTS = Path(__file__).resolve().parent
 

@@ -24,9 +24,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import footage
-import table
-from clock import clocked, timed
+from benchmarks import footage, table
+from benchmarks.clock import clocked, timed
 
 LIMIT_RATIO = 2.0
 _PLAIN_CRF = "16.0"
@@ -151,11 +150,11 @@ def measure_stages(
     from deca.fitting import fit
     from deca.rig import load_rig
     from manipulator.directing import Direction, direct_performance
-    from ned.core.clip import Clip
-    from ned.core.timeline import Timeline
-    from ned.core.video import EncoderSettings, VideoWriter
-    from ned.direct import track_actor
-    from ned.rendering import rendered
+    from ned.commands.direct import track_actor
+    from ned.core.film.clip import Clip
+    from ned.core.film.video import EncoderSettings, VideoWriter
+    from ned.core.script.timeline import Timeline
+    from renderer.rendering import rendered
     from renderer.strength import edit_strength
 
     clip, rig = Clip.open(path), load_rig()
@@ -219,10 +218,10 @@ def measure_steps(performance: Any, emotion: str, runs: int, work: Path) -> list
     from deca.fitting import fit
     from deca.rig import load_rig
     from manipulator.directing import Direction, direct_performance
-    from ned.core.clip import Clip, Frame
-    from ned.core.timeline import Timeline
-    from ned.direct import track_actor
-    from ned.rendering import open_renderer, rendered
+    from ned.commands.direct import track_actor
+    from ned.core.film.clip import Clip, Frame
+    from ned.core.script.timeline import Timeline
+    from renderer.rendering import open_renderer, rendered
     from renderer.strength import edit_strength
 
     rig = load_rig()

@@ -24,8 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import footage
-import table
+from benchmarks import footage, table
 
 BASELINE = 23.2  # seconds per frame
 LIMITS = {"rig": 0.078, "rig, everything kept": None, "deca": None, "deca, FSGAN's masks": 1.2}
@@ -78,10 +77,10 @@ def measure(work: Path, clips: Path | None, roads: list[str], frames: int) -> di
 
 def run(work: Path, clip: Path, road: str, frames: int) -> tuple[float, int, int]:
     """Seconds, frames and bytes of one preprocessing of the first frames of a clip."""
-    from ned.core.actor import Actor
-    from ned.core.clip import Clip
+    from ned.commands.preprocess import preprocess
+    from ned.core.files.actor import Actor
+    from ned.core.film.clip import Clip
     from ned.options.preprocess import PreprocessOptions
-    from ned.preprocess import preprocess
 
     folder = work / "actor"
     shutil.rmtree(folder, ignore_errors=True)

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deca.fitting import FittingSettings, fit, head_shapes, pose_features
-from deca.mesh import FaceMesh
 from deca.rig import Rig, UnitSpec, build_rig, load_rig, mirrored
-from ned.core.performance import Performance
+from ned.core.face.mesh import FaceMesh
+from ned.core.face.performance import Performance
 
 _SIGNS = np.array([-1, 1, 1], np.float64)  # x, y, z under reflection
 _BIAS_RIDGE = 0.02

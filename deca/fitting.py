@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deca import mesh as face
 from deca.rig import Rig, load_rig
 from ned.core.errors import NoFaceError
-from ned.core.performance import Performance
+from ned.core.face import mesh as face
+from ned.core.face.performance import Performance
+from ned.core.face.track import Track
 from ned.core.progress import SILENT, Progress
-from ned.core.track import Track
 
 _CHUNK = 128  # frames in memory at once
 _SAMPLE_CHUNK = 64  # the same while frames are chosen for the identity

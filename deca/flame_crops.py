@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from deca.crop import SIDE, crop_transform
 from deca.flame_points import FlamePoints, PointSet, outline_rows, project
-from ned.core.flame_codes import FlameCodes
-from ned.core.track import Track
+from ned.core.face.flame_codes import FlameCodes
+from ned.core.face.track import Track
 
 Array = NDArray[np.float64]
 

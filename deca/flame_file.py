@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core.errors import InputError, OutputError
-from ned.core.partial import publish_bytes
-from ned.core.source import quoted, reason
-from ned.core.unpickling import load_pickle
+from ned.core.errors import InputError, OutputError, quoted, reason
+from ned.core.files.partial import publish_bytes
+from ned.core.files.pickles import load_pickle
 
 log = logging.getLogger(__name__)
 

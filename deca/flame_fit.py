@@ -23,9 +23,9 @@ from deca.flame_points import (
     project,
 )
 from ned.core.errors import NoFaceError
-from ned.core.flame_codes import FlameCodes
+from ned.core.face.flame_codes import FlameCodes
+from ned.core.face.track import Track
 from ned.core.progress import SILENT, Progress
-from ned.core.track import Track
 
 Array = NDArray[np.float64]
 

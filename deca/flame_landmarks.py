@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core.errors import InputError
-from ned.core.source import quoted, reason
-from ned.core.track import MESH_POINTS
-from ned.core.unpickling import load_pickle
+from ned.core.errors import InputError, quoted, reason
+from ned.core.face.track import MESH_POINTS
+from ned.core.files.pickles import load_pickle
 
 CONTOUR_ROWS = 79  # yaw 0..39 degrees, then -1..-39
 _SETS = {

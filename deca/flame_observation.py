@@ -10,8 +10,8 @@ from scipy.ndimage import median_filter
 from scipy.spatial.transform import Rotation
 
 from deca.flame_points import MOTION, FlamePoints
-from deca.mesh import FACE_OVAL
-from ned.core.track import Track
+from ned.core.face.mesh import FACE_OVAL
+from ned.core.face.track import Track
 
 Array = NDArray[np.float64]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ned.core.errors import AssetError
 
+DEPTH = 10  # heads' z is moved behind the nearest plane by so much
 EMPTY = -1  # what a pixel that sees nothing holds in all three arrays of Fragments
 
 

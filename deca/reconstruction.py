@@ -17,10 +17,10 @@ from deca.detail import DetailDecoder, DetailSurface, detail_codes
 from deca.encoder import COARSE, DETAIL, Encoder, split_codes
 from deca.flame import Flame
 from deca.normals import vertex_normals
-from ned.core.checkpoint import load_strict, load_weights
 from ned.core.device import Precision, find_device, is_short_fast
 from ned.core.errors import AssetError, InputError
-from ned.core.flame_codes import FlameCodes
+from ned.core.face.flame_codes import FlameCodes
+from ned.core.files.checkpoint import load_strict, load_weights
 from ned.core.progress import SILENT, Progress
 
 _VISIBLE = 0.1  # landmarks whose projected normal's z is below this face the camera

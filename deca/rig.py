@@ -10,7 +10,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from deca.mesh import FaceMesh, load_mesh
+from ned.core.face.mesh import FaceMesh, load_mesh
 
 _REGIONS = ("brows", "eyes", "mouth")
 _RIDGE = 1e-2  # keeps the interpolation of nearby controls well conditioned

@@ -21,10 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core.checkpoint import load_strict, load_weights
-from ned.core.errors import AssetError, InputError
-from ned.core.source import quoted
-from ned.core.stages import write_atomically
+from ned.core.errors import AssetError, InputError, quoted
+from ned.core.files.checkpoint import load_strict, load_weights
+from ned.core.files.records import write_atomically
 
 if TYPE_CHECKING:
     from manipulator.networks import Networks, NetworkSettings

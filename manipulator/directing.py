@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from deca import mesh as face
 from deca.rig import Rig, load_rig
 from manipulator import dynamics
 from manipulator.prototypes import find_prototype
 from manipulator.speech_lock import SpeechLock
 from manipulator.styles import Style
-from ned.core.performance import Performance
-from ned.core.timeline import Timeline
+from ned.core.face import mesh as face
+from ned.core.face.performance import Performance
+from ned.core.script.timeline import Timeline
 
 if TYPE_CHECKING:
     from manipulator.learned import LearnedDirector

@@ -29,7 +29,7 @@ from manipulator.translation import (
     windows_of,
 )
 from ned.core.errors import InputError
-from ned.core.performance import Performance
+from ned.core.face.performance import Performance
 
 _RATE = 25.0  # frames per second that the networks know
 _SLACK = 1.12  # rates up to this factor from it are taken as they are

@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from deca import mesh as face
 from deca.rig import Rig
+from ned.core.face import mesh as face
 
 _CHIN = (152, 175, 199)
 _PAIRS = tuple(zip(face.UPPER_INNER_LIP[1:-1], face.LOWER_INNER_LIP[1:-1], strict=True))

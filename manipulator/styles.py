@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from deca.rig import Rig
 from manipulator import dynamics
 from ned.core.errors import NoFaceError
-from ned.core.performance import Performance
+from ned.core.face.performance import Performance
 
 _EXAGGERATION = 2.0
 

@@ -29,11 +29,10 @@ from manipulator.iteration import (
 )
 from manipulator.losses import LossSettings
 from manipulator.networks import NETWORKS, Networks
-from ned.core.checkpoint import load_weights
-from ned.core.errors import InputError
+from ned.core.errors import InputError, quoted
+from ned.core.files.checkpoint import load_weights
+from ned.core.files.records import fingerprint, write_atomically
 from ned.core.progress import SILENT, Progress
-from ned.core.source import quoted
-from ned.core.stages import fingerprint, write_atomically
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -20,9 +20,9 @@ from manipulator.translation import (
     shared_wishes,
     translate_values,
 )
-from ned.core.assets import find_asset
-from ned.core.imaging import write_image
-from ned.core.partial import Partial, output_errors
+from ned.core.files.assets import find_asset
+from ned.core.files.partial import Partial, output_errors
+from ned.core.film.image_files import write_image
 
 _FRAMES = 100  # of the clip, at most
 _SIDE = 112  # pixels of a face

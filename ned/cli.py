@@ -8,9 +8,10 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Union
+from importlib import import_module
+from typing import Annotated, Union
 
 from ned import __version__
 from ned.core.errors import NedError
@@ -25,154 +26,49 @@ from ned.options.render import ExportRendererOptions, RenderOptions, TrainRender
 from ned.options.train_hybrid import TrainHybridOptions
 from ned.options.train_manipulator import TrainManipulatorOptions
 
-_OUR_PACKAGES = (
-    *("ned", "preprocessing", "deca", "manipulator", "renderer", "postprocessing"),
-    "evaluation",
-)
+_OUR_PACKAGES = ("ned", "preprocessing", "deca", "manipulator", "renderer", "postprocessing")
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 
-def _direct(options: DirectOptions, progress: Progress) -> Sequence[str]:
-    from ned.direct import direct
-
-    return direct(options, progress=progress).summary
-
-
-def _demo(options: DemoOptions, progress: Progress) -> Sequence[str]:
-    from ned.demo import demo
-
-    return demo(options.folder, progress=progress)
-
-
-def _info(options: InfoOptions, progress: Progress) -> Sequence[str]:
-    from ned.info import info
-
-    return info(options.clip, options.contact_sheet, progress, options.blendshapes)
-
-
-def _assets(options: AssetsOptions, progress: Progress) -> Sequence[str]:
-    from ned.assets import assets
-
-    return assets(options, progress=progress)
-
-
-def _evaluate(options: EvaluateOptions, progress: Progress) -> Sequence[str]:
-    from ned.evaluate import evaluate
-
-    return evaluate(options, progress=progress)
-
-
-def _preprocess(options: PreprocessOptions, progress: Progress) -> Sequence[str]:
-    from ned.preprocess import preprocess
-
-    return preprocess(options, progress)
-
-
-def _manipulate(options: ManipulateOptions, progress: Progress) -> Sequence[str]:
-    from ned.manipulate import manipulate
-
-    return manipulate(options, progress)
-
-
-def _train_manipulator(options: TrainManipulatorOptions, progress: Progress) -> Sequence[str]:
-    from ned.train_manipulator import train_manipulator
-
-    return train_manipulator(options, progress)
-
-
-def _postprocess(options: PostprocessOptions, progress: Progress) -> Sequence[str]:
-    from ned.postprocess import postprocess
-
-    return postprocess(options, progress)
-
-
-def _reconstruct(options: ReconstructOptions, progress: Progress) -> Sequence[str]:
-    from ned.datasets import reconstruct
-
-    return reconstruct(options, progress)
-
-
-def _reconstruct_mead(options: MeadOptions, progress: Progress) -> Sequence[str]:
-    from ned.datasets import reconstruct_mead
-
-    return reconstruct_mead(options, progress)
-
-
-def _detect_affwild2(options: AffWildOptions, progress: Progress) -> Sequence[str]:
-    from ned.datasets import detect_affwild2
-
-    return detect_affwild2(options, progress)
-
-
-def _export(options: ExportOptions, progress: Progress) -> Sequence[str]:
-    from ned.exchange import export_codes
-
-    return export_codes(options, progress)
-
-
-def _import(options: ImportOptions, progress: Progress) -> Sequence[str]:
-    from ned.exchange import import_codes
-
-    return import_codes(options, progress)
-
-
-def _render(options: RenderOptions, progress: Progress) -> Sequence[str]:
-    from ned.render import render
-
-    return render(options, progress)
-
-
-def _train_renderer(options: TrainRendererOptions, progress: Progress) -> Sequence[str]:
-    from ned.train_renderer import train_renderer
-
-    return train_renderer(options, progress)
-
-
-def _train_hybrid(options: TrainHybridOptions, progress: Progress) -> Sequence[str]:
-    from ned.train_hybrid import train_hybrid
-
-    return train_hybrid(options, progress)
-
-
-def _export_renderer(options: ExportRendererOptions, progress: Progress) -> Sequence[str]:
-    from ned.export_renderer import export_renderer
-
-    return export_renderer(options, progress)
-
-
 @dataclass(frozen=True)
 class Command:
-    """One row of the table: a subcommand, its options, and what runs it and returns its lines.
+    """One row of the table: a subcommand, its options, and the function that runs it.
 
-    `resumable` ones keep what they have finished when they are interrupted.
+    `run` is named, "module:function", so that help needs none of them; it is given the options and
+    the progress, and returns lines. `resumable` ones keep what they have finished when they are
+    interrupted.
     """
 
     name: str
     options: type
-    run: Callable[[Any, Progress], Sequence[str]]
+    run: str
     resumable: bool = False
+
+    def __call__(self, options: object, progress: Progress) -> Sequence[str]:
+        module, function = self.run.split(":")
+        return getattr(import_module(f"ned.commands.{module}"), function)(options, progress)
 
 
 COMMANDS = (
-    Command("direct", DirectOptions, _direct),
-    Command("demo", DemoOptions, _demo),
-    Command("info", InfoOptions, _info),
-    Command("evaluate", EvaluateOptions, _evaluate),
-    Command("preprocess", PreprocessOptions, _preprocess, resumable=True),
-    Command("manipulate", ManipulateOptions, _manipulate),
-    Command("train-manipulator", TrainManipulatorOptions, _train_manipulator),
-    Command("postprocess", PostprocessOptions, _postprocess, resumable=True),
-    Command("render", RenderOptions, _render, resumable=True),
-    Command("train-renderer", TrainRendererOptions, _train_renderer, resumable=True),
-    Command("train-hybrid", TrainHybridOptions, _train_hybrid, resumable=True),
-    Command("export-renderer", ExportRendererOptions, _export_renderer),
-    Command("reconstruct", ReconstructOptions, _reconstruct, resumable=True),
-    Command("reconstruct-mead", MeadOptions, _reconstruct_mead, resumable=True),
-    Command("detect-affwild2", AffWildOptions, _detect_affwild2, resumable=True),
-    Command("export", ExportOptions, _export),
-    Command("import", ImportOptions, _import),
-    Command("assets", AssetsOptions, _assets),
+    Command("direct", DirectOptions, "direct:run"),
+    Command("demo", DemoOptions, "demo:demo"),
+    Command("info", InfoOptions, "info:info"),
+    Command("evaluate", EvaluateOptions, "evaluate:evaluate"),
+    Command("preprocess", PreprocessOptions, "preprocess:preprocess", resumable=True),
+    Command("manipulate", ManipulateOptions, "manipulate:manipulate"),
+    Command("train-manipulator", TrainManipulatorOptions, "train_manipulator:train_manipulator"),
+    Command("postprocess", PostprocessOptions, "postprocess:postprocess", resumable=True),
+    Command("render", RenderOptions, "render:render", resumable=True),
+    Command("train-renderer", TrainRendererOptions, "train_renderer:train_renderer", True),
+    Command("train-hybrid", TrainHybridOptions, "train_hybrid:train_hybrid", resumable=True),
+    Command("export-renderer", ExportRendererOptions, "export_renderer:export_renderer"),
+    Command("reconstruct", ReconstructOptions, "datasets:reconstruct", resumable=True),
+    Command("reconstruct-mead", MeadOptions, "datasets:reconstruct_mead", resumable=True),
+    Command("detect-affwild2", AffWildOptions, "datasets:detect_affwild2", resumable=True),
+    Command("export", ExportOptions, "exchange:export"),
+    Command("import", ImportOptions, "exchange:import_"),
+    Command("assets", AssetsOptions, "assets:assets"),
 )
 
 
@@ -202,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parse(words)
         command = next(row for row in COMMANDS if row.options is type(options))
         progress = TerminalProgress() if sys.stderr.isatty() else SILENT
-        for line in command.run(options, progress):
+        for line in command(options, progress):
             print(_one_line(line))
         sys.stdout.flush()
         return 0

@@ -6,7 +6,6 @@ Images are RGB; masks say where the face was rendered. Within this module colour
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,19 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core.erosion import soft_erosion
 from ned.core.errors import InputError
-from ned.core.similarity import apply, compose, invert, scale_of
-from postprocessing.pyramid import blend_pyramids
-from postprocessing.unalign import warp_back
+from renderer.face_seat import LEVELS, eroded, seat_face
+from renderer.pyramid import blend_pyramids
 
 Image = NDArray[np.uint8]
 Method = Literal["pyramid", "copy_paste", "poisson"]
-
-_EROSION, _THRESHOLD = 33, 0.8  # pixels at a height of 256, share
-_REFERENCE_SIDE = 256  # pixels, of NED's crops
-_REACH = 3  # pixels of the coarsest level by which a blend goes beyond the mask
-_CONTINUED = 9  # pixels, side of the mean that continues a face
 
 
 @dataclass(frozen=True)
@@ -44,7 +36,7 @@ class Blending:
     """
 
     method: Method = "pyramid"
-    levels: int = 4
+    levels: int = LEVELS
     copied_levels: int = 0
 
     def __post_init__(self) -> None:
@@ -155,7 +147,10 @@ def blend_into_frame(
     frame_from_crop = np.array([[(x2 - x1) / width, 0, x1], [0, (y2 - y1) / height, y1]])
     frame_from_crop[:, 2] += (np.diag(frame_from_crop) - 1) / 2  # centres at whole numbers
     shape = (frame.shape[0], frame.shape[1])
-    seat = seat_face(shape, aligned, mask, frame_from_crop, aligned_from_crop, blending)
+    soft = blending.method != "copy_paste"
+    seat = seat_face(
+        shape, aligned, mask, frame_from_crop, aligned_from_crop, blending.levels, soft
+    )
     if seat is None:
         return frame.copy()
     region = frame[seat.region]
@@ -168,104 +163,6 @@ def blend_into_frame(
     mixed = mix(region, face, seat.whole, blending, levels, copied, seat.inner)
     result[seat.region] = _to_bytes(mixed)
     return result
-
-
-@dataclass(frozen=True, eq=False)
-class Seat:
-    """Where a rendered face lies in a frame.
-
-    Attributes:
-        region: rows and columns of the frame that its blend reaches. place: those of `face` there.
-        face: (h, w, 3) uint8, resampled once.
-        whole: (H, W) pixels of the region that are the face's. inner: the same, eroded.
-        levels: halvings of the blend's pyramid.
-    """
-
-    region: tuple[slice, slice]
-    place: tuple[slice, slice]
-    face: Image
-    whole: NDArray[np.bool_]
-    inner: NDArray[np.bool_]
-    levels: int
-
-
-def seat_face(
-    shape: tuple[int, int],
-    rendered: Image,
-    mask: NDArray[np.bool_],
-    frame_from_mask: NDArray[Any],
-    rendered_from_mask: NDArray[Any],
-    blending: Blending = DEFAULT,
-) -> Seat | None:
-    """A rendered face at its place in a frame; None where it lies outside.
-
-    Args:
-        shape: (height, width) of the frame.
-        rendered: (h, w, 3).
-        mask: (s, s) where the face is, in pixels of its own that both maps (2, 3) start from,
-            centres at whole numbers.
-    """
-    levels = blending.levels
-    if levels:  # the same bands of the face, however large it is
-        height = float(np.hypot(*frame_from_mask[:, 1])) * len(mask)
-        levels = max(1, levels + round(math.log2(max(height, 8) / _REFERENCE_SIDE)))
-    tight = _around(mask, frame_from_mask, 1, 2, shape)
-    region = _around(mask, frame_from_mask, 2**levels, _REACH, shape)
-    size = (tight[1].stop - tight[1].start, tight[0].stop - tight[0].start)
-    if min(size) < 1:
-        return None
-    frame_from_tight = np.array([[1, 0, tight[1].start], [0, 1, tight[0].start]])
-    mask_from_tight = compose(invert(frame_from_mask), frame_from_tight)
-    rendered_from_tight = compose(rendered_from_mask, mask_from_tight)
-
-    rendered = _continued(rendered, mask, rendered_from_mask)
-    shrink = float(scale_of(rendered_from_tight))
-    if shrink > 1.05:
-        rendered = cv2.GaussianBlur(rendered, (0, 0), 0.5 * math.sqrt(shrink**2 - 1))
-    rows, columns = (
-        slice(inner.start - outer.start, inner.stop - outer.start)
-        for inner, outer in zip(tight, region, strict=True)
-    )
-    covered = region[0].stop - region[0].start, region[1].stop - region[1].start
-    whole, inner = np.zeros((2, *covered), bool)
-    whole[rows, columns] = _grow(mask, mask_from_tight, size)
-    if blending.method != "copy_paste":
-        inner[rows, columns] = _grow(_erode(mask), mask_from_tight, size)
-    face = warp_back(rendered, rendered_from_tight, size)
-    return Seat(region, (rows, columns), face, whole, inner, levels)
-
-
-def _around(
-    mask: NDArray[np.bool_],
-    frame_from_mask: NDArray[Any],
-    step: int,
-    reach: int,
-    shape: tuple[int, int],
-) -> tuple[slice, slice]:
-    """Rows and columns of a frame (height, width) around a mask and `reach` steps beyond it.
-
-    They begin at multiples of `step`, so that pyramids fall alike in every frame of a shot.
-    """
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    corners = np.array([[x, y], [x + width, y], [x, y + height], [x + width, y + height]])
-    corners = apply(frame_from_mask, corners)
-    low = np.floor(corners.min(0) / step - reach) * step
-    high = np.ceil(corners.max(0) / step + reach) * step
-    left, top = (int(value) for value in np.maximum(low, 0))
-    right, bottom = (int(value) for value in np.minimum(high, shape[::-1]))
-    return slice(top, bottom), slice(left, right)
-
-
-def _continued(aligned: Image, mask: NDArray[np.bool_], aligned_from_crop: NDArray[Any]) -> Image:
-    """The aligned face, its colours continued some pixels into the black around it."""
-    size = (aligned.shape[1], aligned.shape[0])
-    shown = mask.astype(np.float32)
-    shown = cv2.warpAffine(shown, aligned_from_crop, size, flags=cv2.INTER_NEAREST)[..., None]
-    total = cv2.blur(aligned * shown, (_CONTINUED, _CONTINUED))
-    share = cv2.blur(shown, (_CONTINUED, _CONTINUED))[..., None]
-    around = np.rint(total / np.maximum(share, 1e-3)).clip(0, 255)
-    keep = (shown > 0) | aligned.any(2, keepdims=True)
-    return np.where(keep, aligned, around.astype(np.uint8))
 
 
 def mix(
@@ -297,17 +194,12 @@ def mix(
     if not mask.any():
         return under
     copied = blending.copied_levels if copied is None else copied
-    inner = _erode(mask) if inner is None else inner
+    inner = eroded(mask) if inner is None else inner
     if blending.method == "pyramid":
         return blend_pyramids(under, over, inner, levels, copied)
     cloned = _clone(background, face, mask).astype(np.float32) / 255
     mixed = blend_pyramids(under, cloned, inner, levels, copied)
     return np.where(mask[..., None], sharpen(mixed), under)
-
-
-def _erode(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    size = int(_EROSION * mask.shape[0] / _REFERENCE_SIDE)
-    return soft_erosion(mask, size + (size % 2 == 0), _THRESHOLD)[1]
 
 
 def _clone(background: Image, face: Image, mask: NDArray[np.bool_]) -> Image:
@@ -326,14 +218,6 @@ def _clone(background: Image, face: Image, mask: NDArray[np.bool_]) -> Image:
 def sharpen(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """2.5 times the image less 1.5 times its 3x3 Gaussian, clipped to [0, 1]."""
     return np.clip(2.5 * image - 1.5 * cv2.GaussianBlur(image, (3, 3), 0), 0, 1)
-
-
-def _grow(
-    mask: NDArray[np.bool_], crop_from_region: NDArray[Any], size: tuple[int, int]
-) -> NDArray[np.bool_]:
-    """A crop's mask in the region, with a smooth outline; False outside of the crop."""
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(mask.astype(np.float32), crop_from_region, size, flags=flags) > 0.5
 
 
 def _to_bytes(image: NDArray[np.float32]) -> Image:

@@ -17,19 +17,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core.clip import Clip, Frame, Orientation
-from ned.core.encoder import EncoderSettings
-from ned.core.errors import InputError, NedError
-from ned.core.imaging import read_image
-from ned.core.picture import (
-    FULL_RANGE,
-    LIMITED_RANGE,
-    convert,
-    planes_of,
-)
+from ned.core.errors import InputError, NedError, quoted
+from ned.core.film.clip import Clip, Frame, Orientation
+from ned.core.film.encoder import EncoderSettings
+from ned.core.film.image_files import read_image
+from ned.core.film.planes import FULL_RANGE, LIMITED_RANGE, convert, planes_of
+from ned.core.film.video import VideoWriter, check_output
 from ned.core.progress import SILENT, Progress, TerminalProgress
-from ned.core.source import quoted
-from ned.core.video import VideoWriter, check_output
 from postprocessing.provenance import provenance_tags
 
 DEFAULT_RATE = Fraction(30)  # frames per second where nothing is known, as in NED
@@ -182,7 +176,7 @@ def _pictures(folder: Path) -> tuple[list[int], list[Path]]:
 
 def _actors_video(images: Path) -> Path | None:
     """The only video of the actor in whose folder the pictures are."""
-    from ned.core.actor import Actor
+    from ned.core.files.actor import Actor
 
     for folder in list(images.resolve().parents)[:_FARTHEST_SOURCE]:
         if (folder / "videos").is_dir():

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core.clip import Clip, Frame
-from ned.core.picture import FULL_RANGE, LIMITED_RANGE, Planes, convert, planes_of
-from postprocessing.picture import label
+from ned.core.film.clip import Clip, Frame
+from ned.core.film.planes import FULL_RANGE, LIMITED_RANGE, Planes, convert, planes_of
+from postprocessing.picture_file import label
 
 _LARGEST_WIDTH = 1920
 _CURVE_HEIGHT = 96

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from renderer.face_seat import warp_back
 
 
 def unalign(
@@ -24,18 +25,3 @@ def unalign(
     """
     height, width = mask.shape
     return warp_back(face, aligned_from_crop, (width, height)) * mask[..., None]
-
-
-def warp_back(
-    image: NDArray[np.uint8], image_from_result: NDArray[Any], size: tuple[int, int]
-) -> NDArray[np.uint8]:
-    """An image (h, w, 3) seen through a map of the result's pixels (centres at whole numbers).
-
-    Lanczos-4, black outside; one resampling, so compose maps instead of chaining calls.
-
-    Args:
-        image_from_result: (2, 3).
-        size: (width, height) of the result.
-    """
-    flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(image, np.asarray(image_from_result, np.float64), size, flags=flags)

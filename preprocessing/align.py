@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core import similarity
-from ned.core.errors import InputError
-from ned.core.source import quoted
+from ned.core.errors import InputError, quoted
+from ned.core.face import similarity
 from preprocessing.boxes import CROP_MARGIN, CROP_PIXELS, crop_from_frame, face_box_of_mesh
 from preprocessing.eye_landmarks import landmarks_of_mesh
 
@@ -27,7 +26,7 @@ def default_template(pixels: int = CROP_PIXELS) -> NDArray[np.float64]:
     They are the mesh's neutral face, seen from the front and cut out by our own rule of boxes;
     so the crop of a face that looks at the camera is nearly aligned already.
     """
-    from deca.mesh import load_mesh
+    from ned.core.face.mesh import load_mesh
 
     neutral = load_mesh().neutral.astype(np.float64)
     points = np.stack([neutral[:, 0], -neutral[:, 1]], axis=1)
@@ -119,6 +118,12 @@ def hold(values: NDArray[Any]) -> NDArray[Any]:
         raise InputError(f"none of {len(values)} frames has landmarks; a face is needed")
     last = np.searchsorted(known, np.arange(len(values)), side="right") - 1
     return values[known[np.maximum(last, 0)]]
+
+
+def held_rows(present: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(T,) row whose landmarks each row uses: its own, or those held over a gap."""
+    rows = np.where(present, np.arange(len(present)), np.nan)
+    return hold(rows[:, None])[:, 0].astype(np.int64)
 
 
 def warp_image(

@@ -7,10 +7,10 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from ned.core.clip import Clip
-from ned.core.partial import Partial, output_errors
+from ned.core.face.track import Track
+from ned.core.files.partial import Partial, output_errors
+from ned.core.film.clip import Clip
 from ned.core.progress import SILENT, Progress
-from ned.core.track import Track
 from preprocessing.landmarker import Landmarker
 from preprocessing.window import Window
 

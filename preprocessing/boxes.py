@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.errors import NoFaceError
-from ned.core.track import Track
+from ned.core.face.track import Track
 
 CROP_PIXELS = 256
 CROP_MARGIN = 70  # pixels of the crop that are not the face box, both sides together

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core import similarity
+from ned.core.face import similarity
 from preprocessing.boxes import CROP_PIXELS, crop_from_frame
 
 # The mesh point that lies where each of the 68 is, read off pictures of MediaPipe's mesh.

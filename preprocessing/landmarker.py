@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core.errors import AssetError
-from ned.core.source import quoted
+from ned.core.errors import AssetError, quoted
 from preprocessing.framework import load_mediapipe, quiet_stderr
 from preprocessing.window import Window, crop
 

@@ -8,15 +8,15 @@ from typing import Protocol
 import numpy as np
 
 from ned.core.errors import NoFaceError
+from ned.core.face.track import Track
 from ned.core.progress import SILENT, Progress
-from ned.core.track import Track
 from preprocessing.ahead import ahead
-from preprocessing.detect import FaceDetector
-from preprocessing.follow import Tracker, TrackingOptions
+from preprocessing.face_detector import FaceDetector
+from preprocessing.face_mesh import FaceMesh
 from preprocessing.landmarker import Landmarker
-from preprocessing.landmarks import FaceMesh
-from preprocessing.people import people
+from preprocessing.persons import people
 from preprocessing.shots import Picture, sights
+from preprocessing.tracker import Tracker, TrackingOptions
 
 __all__ = ["Footage", "TrackingOptions", "track_faces"]
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core.track import MESH_POINTS
+from ned.core.face.track import MESH_POINTS
 
 WINDOW_PER_BOX = 1.5  # side of the window per longer side of the box around the mesh
 _RIGHT_EYE, _LEFT_EYE = 33, 263  # outer corners, in the actor's terms

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ned.core.errors import InputError, OutputError
-from ned.core.partial import Partial, output_errors
-from ned.core.source import quoted
-from renderer.hybrid_network import SEEN, HybridNetwork
-from renderer.networks import CHANNELS, FRAMES, HISTORY, Generator
+from ned.core.errors import InputError, OutputError, quoted
+from ned.core.files.partial import Partial, output_errors
+from renderer.hybrid.network import SEEN, HybridNetwork
+from renderer.neural.networks import CHANNELS, FRAMES, HISTORY, Generator
 
 TOLERANCE = 1e-3  # in pictures from -1 to 1
 _OPSET = 17

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, minimum_filter1d
 
-from ned.core.performance import Performance
-from ned.core.track import Track
+from ned.core.face.performance import Performance
+from ned.core.face.track import Track
 
 
 @dataclass(frozen=True)

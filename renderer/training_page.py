@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core.frame_files import encode_png
-from ned.core.stages import write_atomically
+from ned.core.files.frame_files import encode_png
+from ned.core.files.records import write_atomically
 
 _SHOWN = 4  # frames of a look that are put into its picture
 _GRAPH = (640, 160)  # pixels

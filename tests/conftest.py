@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from golden import Golden, find_golden
 from numpy.typing import NDArray
+from places import ROOT
 
 RATE = 25
 SOUND_RATE = 48000
@@ -62,7 +63,7 @@ def talking_clip(portrait: NDArray[np.uint8], tmp_path_factory: pytest.TempPathF
 @pytest.fixture(scope="session")
 def shared_clips() -> Path:
     """The folder of real footage: NED_CLIPS, or shared/clips beside the repository."""
-    root = Path(__file__).resolve().parent.parent
+    root = ROOT
     folder = Path(os.environ.get("NED_CLIPS") or root.parent / "shared" / "clips")
     if not folder.is_dir():
         pytest.skip(f"needs real footage in {folder}; set NED_CLIPS to a folder that has it")

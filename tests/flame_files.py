@@ -26,8 +26,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 from numpy.typing import NDArray
+from places import ROOT
 
-from deca.mesh import load_mesh
+from ned.core.face.mesh import load_mesh
 
 Array = NDArray[np.float64]
 IDENTITY, EXPRESSION = 300, 100
@@ -109,7 +110,7 @@ def write_flame_files(folder: Path, topology: Literal["tiny", "full"] = "tiny") 
 
 def flame_support() -> Path:
     """The folder of FLAME's freely downloadable files; skips the test where there is none."""
-    root = Path(__file__).resolve().parent.parent
+    root = ROOT
     folder = Path(os.environ.get("NED_FLAME_SUPPORT") or root.parent / "shared" / "flame_support")
     if not (folder / "head_template.obj").is_file():
         pytest.skip(f"needs head_template.obj in {folder}; set NED_FLAME_SUPPORT to such a folder")

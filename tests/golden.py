@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from places import ROOT
 
 
 class Golden:
@@ -73,7 +74,7 @@ class Golden:
 
 def find_golden() -> Golden:
     """The golden folder; skips the test where there is none."""
-    root = Path(__file__).resolve().parent.parent
+    root = ROOT
     folder = Path(os.environ.get("NED_GOLDEN") or root.parent / "shared" / "golden")
     if not (folder / "manifest.json").is_file():
         pytest.skip(f"needs golden vectors in {folder}; set NED_GOLDEN to a folder of them")

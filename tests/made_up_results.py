@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metric import Metric, Score, Skip
-from evaluation.result import Labels, PairResult, Picture, Series, SetResult
+from ned.evaluation.metric import Metric, Score, Skip
+from ned.evaluation.result import Labels, PairResult, Picture, Series, SetResult
 
 NAMES = ("neutral", "happy", "sad", "angry", "surprised", "fear", "disgusted", "contempt")
 

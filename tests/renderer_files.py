@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core.actor import Actor
-from ned.core.imaging import write_image
+from ned.core.files.actor import Actor
+from ned.core.film.image_files import write_image
 
 
 def write_face(

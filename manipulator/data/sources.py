@@ -12,13 +12,12 @@ from typing import Literal
 import numpy as np
 
 from manipulator.data.names import Scheme, parse_name
+from manipulator.data.sequences import read_sequences
 from manipulator.data.windows import UNLABELLED, LabelledSequence
-from ned.core.actor import Actor
-from ned.core.codes import Codes, load_codes
-from ned.core.errors import InputError
-from ned.core.performance import Performance
-from ned.core.sequences import read_sequences
-from ned.core.source import quoted
+from ned.core.errors import InputError, quoted
+from ned.core.face.codes import Codes, load_codes
+from ned.core.face.performance import Performance
+from ned.core.files.actor import Actor
 
 FaceModel = Literal["rig", "flame"]
 

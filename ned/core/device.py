@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Literal
 
-from ned.core.checkpoint import require_torch
 from ned.core.errors import InputError
+from ned.core.files.checkpoint import require_torch
 
 if TYPE_CHECKING:
     import torch

@@ -21,3 +21,14 @@ class OutputError(NedError):
 
 class AssetError(NedError):
     """A file that the chosen option needs is missing or is not what it claims to be."""
+
+
+def quoted(path: object) -> str:
+    """A path for a message: in quotes, on one line whatever the name contains."""
+    return repr(str(path))
+
+
+def reason(error: BaseException) -> str:
+    """FFmpeg's or the system's words for an error, on one line."""
+    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(words).split())

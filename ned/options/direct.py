@@ -11,9 +11,9 @@ from typing import Annotated, Literal, cast
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from ned.core.encoder import EncoderSettings
 from ned.core.errors import InputError, OutputError
-from ned.core.notation import check_intensity
+from ned.core.film.encoder import EncoderSettings
+from ned.core.script.notation import check_intensity
 
 Region = Literal["brows", "eyes", "mouth"]
 Director = Literal["procedural", "learned"]

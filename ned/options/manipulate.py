@@ -9,7 +9,7 @@ from typing import Annotated, Literal, get_args
 from tyro.conf import UseAppendAction, arg
 
 from ned.core.errors import InputError
-from ned.core.notation import check_intensity
+from ned.core.script.notation import check_intensity
 
 Freeze = Literal["auto", "none", "jaw", "mouth"]
 Edges = Literal["ned", "averaged"]

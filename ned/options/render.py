@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from ned.core.errors import InputError
-from renderer.training_settings import Adversarial, Perceptual, TrainingSettings
+from renderer.neural.settings import Adversarial, Perceptual, TrainingSettings
 
 Precision = Literal["auto", "float32", "bfloat16"]  # as in ned.core.device, which is heavier
 _DEFAULT = TrainingSettings()

@@ -1,0 +1,271 @@
+"""Evaluate: score edited clips against their sources as a composition of the rooms."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from deca.fitting import fit
+from ned import __version__
+from ned.core.errors import InputError, NedError, NoFaceError, quoted
+from ned.core.files.partial import output_errors
+from ned.core.film.clip import Clip
+from ned.core.progress import SILENT, Progress, Step
+from ned.evaluation.catalogue import METRICS
+from ned.evaluation.comparison import Comparison
+from ned.evaluation.emotion import MEAN_OF_JUDGES
+from ned.evaluation.judges import Panel
+from ned.evaluation.means import means_of
+from ned.evaluation.metric import Score, Skip
+from ned.evaluation.pairs import Pair, find_pairs
+from ned.evaluation.report import write_report
+from ned.evaluation.result import PairResult, SetResult
+from ned.evaluation.sound import Sound
+from ned.evaluation.tables import in_order, write_csv, write_json
+from ned.evaluation.tracked_clip import Seen
+from ned.evaluation.video_networks import Features, Networks, set_scores
+from ned.options import EvaluateOptions, is_still_name
+from preprocessing.track import track_faces
+
+_WRITE_EVERY = 60.0  # seconds
+
+
+def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[str]:
+    """Score results, or make or score a study of human raters; returns lines for people.
+
+    Of several results the tables and the report are written on the way too, and when the run is
+    interrupted: what was done is kept.
+
+    Raises:
+        InputError: nothing can be compared, or (of a single result) a clip cannot be used.
+        AssetError: a network that was asked for is missing. OutputError: nothing can be written.
+    """
+    if options.answers:
+        return _score_study(options)
+    pairs = find_pairs(options.source, options.result, options.emotion)
+    if options.study is not None:
+        return _make_study(options.study, pairs, options.seed)
+    pairs = [
+        dataclasses.replace(
+            pair,
+            destination=pair.destination or options.destination,
+            ground_truth=pair.ground_truth or options.ground_truth,
+        )
+        for pair in pairs
+    ]
+    folder = options.output_folder
+    panel, networks = Panel.find(options.judge, options.embedding), Networks.find()
+    evaluator = Evaluator(panel, networks, options.actor, progress)
+    found = SetResult([])
+    written = time.monotonic()
+    try:
+        for pair in sorted(pairs, key=lambda pair: pair.source):
+            try:
+                found.pairs.append(evaluator.evaluate(pair))
+            except NedError as error:
+                if len(pairs) == 1:
+                    raise
+                found.failed[pair.name] = str(error)
+            if len(pairs) > 1 and time.monotonic() - written > _WRITE_EVERY:
+                _write(folder, found, panel, evaluator)
+                written = time.monotonic()
+    finally:
+        if found.pairs:
+            _write(folder, found, panel, evaluator)
+    if not found.pairs:
+        name, why = next(iter(found.failed.items()))
+        raise InputError(f"none of {len(pairs)} results could be scored; {name}: {why}")
+    return [*_summary(found), f"report: {folder / 'report.html'}"]
+
+
+def _write(folder: Path, found: SetResult, panel: Panel, evaluator: Evaluator) -> None:
+    if len(found.pairs) + len(found.failed) > 1:
+        found.means = means_of(found.pairs)
+        found.skips = evaluator.judge_sets(found.means)
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    judges = [classifier.name for classifier in panel.classifiers]
+    header = {"ned": __version__, "results": len(found.pairs)}
+    header |= {"emotion classifiers": ", ".join(judges) or "none"}
+    header |= {"face embedding": panel.embedding.name if panel.embedding else "none"}
+    write_json(folder / "scores.json", found, METRICS, header)
+    write_csv(folder / "scores.csv", found, METRICS, header)
+    write_report(folder / "report.html", found, METRICS, header)
+
+
+def _summary(found: SetResult) -> list[str]:
+    """What a terminal shows: of one result every score, of several the means by method."""
+    if len(found.pairs) == 1 and not found.failed:
+        pair = found.pairs[0]
+        lines = [f"{pair.result} against {pair.source}, {pair.frames} frames"]
+        lines += _told(pair.scores)
+        lines += [f"  skipped {', '.join(skip.metrics)}: {skip.reason}" for skip in pair.skips]
+        return lines
+    lines = []
+    for method, scores in sorted(found.means.items()):
+        own = sum(pair.method == method for pair in found.pairs)
+        lines.append(f"{method or 'all results'}, means of {own} clips")
+        lines += _told(scores)
+    lines += [f"  not scored {name}: {why}" for name, why in found.failed.items()]
+    reasons: dict[str, set[str]] = defaultdict(set)
+    for pair in found.pairs:
+        for skip in pair.skips:
+            reasons[f"{', '.join(skip.metrics)}: {skip.reason}"].add(pair.name)
+    lines += [f"  skipped {', '.join(s.metrics)}: {s.reason}" for s in found.skips]
+    for reason, names in reasons.items():
+        where = "everywhere" if len(names) == len(found.pairs) else f"in {len(names)}"
+        lines.append(f"  skipped {where} {reason}")
+    return lines
+
+
+def _told(scores: Sequence[Score]) -> list[str]:
+    averaged = {score.metric for score in scores if score.judge == MEAN_OF_JUDGES}
+    lines = []
+    for score in in_order(scores, METRICS):
+        if score.metric in averaged and score.judge != MEAN_OF_JUDGES:
+            continue
+        metric = METRICS[score.metric]
+        interval = "" if score.low != score.low else f" ({score.low:.4g} to {score.high:.4g})"
+        unit = f" {metric.unit}" if metric.unit else ""
+        lines.append(f"  {score.metric:28} {round(score.value, 9):9.4g}{unit}{interval}")
+    return lines
+
+
+def _make_study(folder: Path, pairs: Sequence[Pair], seed: int) -> list[str]:
+    """A blinded rating page of the results of all methods."""
+    from ned.evaluation.study import make_study
+
+    clips: dict[str, dict[str, Path]] = defaultdict(dict)
+    targets = {}
+    for pair in pairs:
+        clips[pair.method or "results"][pair.result.stem] = pair.result
+        if pair.emotion is not None:
+            targets[pair.result.stem] = pair.emotion
+    sources = {pair.source.stem: pair.source for pair in pairs}
+    page = make_study(folder, clips, sources, seed=seed, targets=targets)
+    return [
+        f"{page}: give raters this folder, they open the page in a browser",
+        f"{folder / 'study_key.json'}: keep it to yourself; "
+        f"`ned evaluate {folder / 'study_key.json'} --answers FILE ...` scores what they send back",
+    ]
+
+
+def _score_study(options: EvaluateOptions) -> list[str]:
+    """Scores of a study from its key and the raters' files."""
+    from ned.evaluation.study import score_study, write_study_scores
+
+    scores = score_study(options.source, list(options.answers))
+    folder = options.output or options.source.with_name(f"{options.source.stem}_scores")
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_study_scores(folder, scores)
+    return [f"report: {folder}"]
+
+
+class Evaluator:
+    """Scores pairs one after the other; a source that several share is looked at once.
+
+    Args:
+        panel: classifiers and embeddings. networks: others with weights.
+        actor: which face of the source, 0 the largest.
+    """
+
+    def __init__(
+        self,
+        panel: Panel,
+        networks: Networks | None = None,
+        actor: int = 0,
+        progress: Progress = SILENT,
+    ) -> None:
+        self._panel, self._networks = panel, networks or Networks()
+        self._actor, self._progress = actor, progress
+        self._known: dict[Path, Seen] = {}
+        self._features: dict[str, list[Features]] = defaultdict(list)
+
+    def evaluate(self, pair: Pair) -> PairResult:
+        """Score one result.
+
+        Raises:
+            InputError: one of the clips cannot be read, or has no such actor.
+        """
+        paths = [pair.source, pair.result]
+        paths += [path for path in (pair.ground_truth, pair.destination) if path is not None]
+        seen = self._look(paths)
+        self._known = {pair.source: seen[pair.source]}
+        comparison = Comparison(
+            seen[pair.source],
+            seen[pair.result],
+            self._panel,
+            self._networks,
+            target=pair.emotion,
+            truth=seen[pair.ground_truth] if pair.ground_truth is not None else None,
+            destination=seen[pair.destination] if pair.destination is not None else None,
+            actor=self._actor,
+            progress=self._progress,
+        )
+        comparison.run()
+        self._features[pair.method].append(comparison.features)
+        return PairResult(
+            name=pair.name,
+            source=pair.source,
+            result=pair.result,
+            target=pair.emotion,
+            method=pair.method,
+            frames=comparison.frames,
+            size=seen[pair.source].clip.size,
+            frame_rate=comparison.frame_rate,
+            scores=comparison.scores,
+            skips=comparison.skips,
+            series=comparison.series,
+            pictures=comparison.pictures,
+            labels=comparison.labels,
+        )
+
+    def judge_sets(self, means: dict[str, list[Score]]) -> list[Skip]:
+        """Add to each method's means what can only be said of a set of results."""
+        skips: list[Skip] = []
+        for method, scores in means.items():
+            found = set_scores(self._networks, self._features[method])
+            scores.extend(found[0])
+            skips += [skip for skip in found[1] if skip not in skips]
+        return skips
+
+    def _look(self, paths: Sequence[Path]) -> dict[Path, Seen]:
+        """Track every clip that is not known yet, two at a time."""
+        for path in paths:
+            if is_still_name(path):
+                raise InputError(f"{quoted(path)} is a picture; give a video")
+        clips = {path: Clip.open(path) for path in paths if path not in self._known}
+        total = sum(clip.frame_count or 0 for clip in clips.values())
+        with (
+            self._progress.stage("tracking", total or None) as step,
+            ThreadPoolExecutor(2) as pool,
+        ):
+            found = pool.map(lambda clip: see(clip, _Together(step)), clips.values())
+            return self._known | dict(zip(clips, found, strict=True))
+
+
+def see(clip: Clip, progress: Progress = SILENT) -> Seen:
+    """Track a clip and fit the rig to every face in it; a clip without a face has none."""
+    sound = Sound.open(clip.path)
+    try:
+        tracks = track_faces(clip, progress=progress)
+    except NoFaceError:
+        return Seen(clip, [], sum(1 for _ in clip.frames()), sound)
+    return Seen(clip, [fit(track) for track in tracks], len(tracks[0]), sound)
+
+
+class _Together(Progress):
+    """Reports stages that run side by side as one."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    @contextmanager
+    def stage(self, name: str, total: int | None) -> Iterator[Step]:
+        yield self._step

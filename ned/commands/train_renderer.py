@@ -1,0 +1,94 @@
+"""Train renderer: the neural renderer of one actor, learnt from the actor's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from ned.core.device import find_device, is_short_fast
+from ned.core.files.actor import Actor
+from ned.core.files.assets import find_asset, require_asset
+from ned.core.files.partial import output_errors
+from ned.core.files.records import locked
+from ned.core.progress import SILENT, Progress
+from ned.options.render import TrainRendererOptions, devices_of
+from renderer.experiment_conditioning import face_model_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+log = logging.getLogger(__name__)
+
+
+def train_renderer(options: TrainRendererOptions, progress: Progress = SILENT) -> list[str]:
+    """Train, or go on training; returns lines.
+
+    Raises:
+        InputError: The folder is not preprocessed, holds too few frames, or a value does not fit.
+        AssetError: Networks to begin with are missing or of another layout.
+        OutputError: A checkpoint cannot be written; the one before is kept.
+    """
+    from renderer.neural import checkpoints
+    from renderer.neural.dataset import Faces
+    from renderer.neural.processes import launch
+    from renderer.neural.training import Course
+
+    settings, folder = options.settings, options.checkpoints_dir
+    actor = Actor.open(options.celeb)
+    faces = Faces.open(actor, size=settings.size)
+    names = devices_of(options.gpu_ids)
+    devices = [find_device(name) for name in names]
+    processes, device = None, devices[0]
+    if len(devices) > 1:
+        processes, device = launch(device.type, [one.index or 0 for one in devices])
+    first = processes is None or processes.first
+    auto = options.precision == "auto" and is_short_fast(device)
+    short = auto or options.precision == "bfloat16"
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / ".lock", folder) if first else nullcontext():
+        course = Course(faces, folder, settings, device, short, _perceptual(options), processes)
+        resumed = not options.restart and course.resume()
+        if options.load_pretrain is not None and not resumed:
+            name = checkpoints.load_networks(
+                options.load_pretrain, options.which_epoch, course.trainer
+            )
+            log.info("beginning with epoch %s of %s", name, options.load_pretrain)
+        if first:
+            checkpoints.write_record(
+                folder,
+                {
+                    "settings": dataclasses.asdict(settings),
+                    "actor": str(actor.folder.resolve()),
+                    "face_model": face_model_of(actor),
+                    "held_out": course.held_out,
+                    "precision": "bfloat16" if short else "float32",
+                },
+            )
+        course.begin()
+        began = course.position.step
+        ended = course.run(options.minutes, progress if first else SILENT)
+    if not first:
+        return []
+    position = course.position
+    lines = [
+        f"{folder}: {position.step} steps ({position.step - began} of them now), "
+        f"{min(position.epoch, settings.epochs)} of {settings.epochs} epochs; {ended}"
+    ]
+    if course.held_out:
+        lines.append(f"{folder / 'web' / 'index.html'} shows held-out frames")
+    return lines
+
+
+def _perceptual(options: TrainRendererOptions) -> nn.Module | None:
+    """The distance of pictures that was asked for; raises AssetError."""
+    from renderer.neural.losses import PerceptualLoss, StructureLoss
+
+    kind = options.perceptual
+    if kind == "auto":
+        kind = "vgg" if find_asset("vgg19") is not None else "structure"
+    if kind == "vgg":
+        return PerceptualLoss.load(require_asset("vgg19"))
+    return StructureLoss() if kind == "structure" else None

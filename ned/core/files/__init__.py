@@ -1,0 +1,1 @@
+"""Everything on disk that is no film: actor folders, records, assets, checkpoints, pickles."""

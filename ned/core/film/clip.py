@@ -1,0 +1,449 @@
+"""Clip: a video (or a still image with a duration) on disk, and the frames that it holds.
+
+Frames come as planar YUV exactly as decoded, upright, one at a time: whoever edits a face
+replaces samples inside the face and leaves every other sample of the source untouched.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.container
+import cv2
+import numpy as np
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+from ned.core.errors import InputError, quoted, reason
+from ned.core.film.packets import is_cover, mute, open_source, packets_of
+from ned.core.film.planes import (
+    FULL_RANGE,
+    LIMITED_RANGE,
+    MATRIX_OF_SPACE,
+    Colour,
+    Orientation,
+    Planes,
+    colour_of,
+    convert,
+    picture_from_planes,
+    planar_format,
+    planar_picture,
+    planes_of,
+    subsampling_of,
+    usual_matrix,
+)
+
+__all__ = ["AudioStream", "Clip", "Colour", "Frame", "Orientation", "Planes"]
+
+log = logging.getLogger(__name__)
+
+_STANDARD_RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)]
+_STANDARD_RATES += [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
+_SILENT = 0  # OpenCV's log level
+_IMAGE_MAGIC = (
+    b"\x89PNG\r\n",
+    b"\xff\xd8\xff",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"\0\0\0\x0cjP",
+    b"#?RADIANCE",
+    b"\x76\x2f\x31\x01",
+    *(b"P%d%c" % (kind, space) for kind in range(1, 7) for space in b" \n\t"),
+)
+
+
+@dataclass(frozen=True)
+class AudioStream:
+    """What one audio stream holds; its packets are only ever copied."""
+
+    index: int
+    codec: str
+    sample_rate: int
+    channels: int
+    layout: str
+    language: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One upright picture of a clip.
+
+    Attributes:
+        clip: the clip it comes from, which says what the samples mean.
+        index: ordinal among the clip's decoded frames, from 0.
+        pts: presentation time in units of `clip.time_base`, as in the source.
+        time: seconds since the clip's first video frame.
+        duration: in units of `clip.time_base`; None where the source does not say.
+        planes: Y (H, W), U and V (h, w), uint8, or uint16 in [0, 1023] for 10 bits. Read-only:
+            they may be the decoder's own memory. Edit copies and hand them to `with_planes`.
+    """
+
+    clip: Clip = field(repr=False)
+    index: int
+    pts: int
+    time: float
+    duration: int | None
+    planes: Planes = field(repr=False)
+    picture: av.VideoFrame | None = field(default=None, repr=False)
+
+    def with_planes(self, planes: Planes) -> Frame:
+        """The same frame with other samples.
+
+        Args:
+            planes: Y, U and V with the shapes and types of `planes`; a plane that was not
+                edited may be passed on as it is.
+
+        Raises:
+            ValueError: A shape or a type differs.
+        """
+        for old, new in zip(self.planes, planes, strict=True):
+            if old.shape != new.shape or old.dtype != new.dtype:
+                raise ValueError(
+                    f"a plane is {new.shape} {new.dtype} where {old.shape} {old.dtype} is needed"
+                )
+        same = all(old is new for old, new in zip(self.planes, planes, strict=True))
+        return dataclasses.replace(self, planes=planes, picture=self.picture if same else None)
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB of the current planes, in the clip's own primaries and transfer."""
+        picture = self.picture or picture_from_planes(self.planes, self.clip.pixel_format)
+        return convert(
+            picture,
+            "rgb24",
+            self.clip.matrix,
+            FULL_RANGE if self.clip.full_range else LIMITED_RANGE,
+            FULL_RANGE,
+        ).to_ndarray()  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video, or a still image that lasts for a while, on disk.
+
+    Attributes:
+        path: the file.
+        size: (width, height) in pixels of the upright picture.
+        coded_size: (width, height) in pixels as stored.
+        orientation: how stored pictures are turned upright.
+        sample_aspect_ratio: width : height of one upright pixel; None where not specified.
+        frame_rate: frames per second, exact (30000/1001); the average of a variable rate.
+        variable_rate: True where the container's own numbers say so.
+        time_base: seconds per unit of every presentation time.
+        first_pts: presentation time of the first video frame in units of `time_base`.
+        frame_count: best estimate without decoding; None where nothing is known.
+        duration: seconds; None where nothing is known.
+        pixel_format: planar YUV in which frames are delivered, such as "yuv420p10le".
+        source_format: pixel format as decoded; frames are converted where it differs.
+        colour: colour tags.
+        codec: name of the video codec.
+        stream_index: the video stream inside of the container; -1 for an image.
+        audio: what the audio streams hold.
+        interlaced: True where the first frame says so.
+        is_image: True for a still image.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    coded_size: tuple[int, int]
+    orientation: Orientation
+    sample_aspect_ratio: Fraction | None
+    frame_rate: Fraction
+    variable_rate: bool
+    time_base: Fraction
+    first_pts: int
+    frame_count: int | None
+    duration: float | None
+    pixel_format: str
+    source_format: str
+    colour: Colour
+    codec: str
+    stream_index: int
+    audio: tuple[AudioStream, ...] = ()
+    interlaced: bool = False
+    is_image: bool = False
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        duration: float | None = None,
+        frame_rate: Fraction = Fraction(25),
+    ) -> Clip:
+        """Read what a file holds, up to its first decodable picture.
+
+        Args:
+            path: a video, or an image.
+            duration: seconds for which an image is shown; for images only.
+            frame_rate: frames per second of an image's clip; ignored for videos.
+
+        Raises:
+            InputError: There is no picture to be had from the file, or the duration does not fit.
+        """
+        path = Path(path)
+        if _is_image(path):
+            return _open_image(path, duration, frame_rate)
+        if duration is not None:
+            raise InputError(f"{quoted(path)} is a video; leave --duration to still images")
+        return _open_video(path)
+
+    @property
+    def rotation(self) -> int:
+        """Clockwise degrees (0, 90, 180, 270) by which stored pictures were turned upright."""
+        return self.orientation.rotation
+
+    @property
+    def bit_depth(self) -> int:
+        """Bits per sample of the delivered planes: 8 or 10."""
+        return 10 if self.pixel_format.endswith("10le") else 8
+
+    @property
+    def subsampling(self) -> tuple[int, int]:
+        """(horizontal, vertical) luma samples per chroma sample: (2, 2), (2, 1) or (1, 1)."""
+        return subsampling_of(self.pixel_format)
+
+    @property
+    def matrix(self) -> str:
+        """ "bt709", "bt601" or "bt2020": the YUV matrix, by picture size where not tagged."""
+        return MATRIX_OF_SPACE.get(self.colour.space) or usual_matrix(self.coded_size)
+
+    @property
+    def full_range(self) -> bool:
+        """True where 8-bit luma runs from 0 to 255 instead of 16 to 235."""
+        return self.colour.range == FULL_RANGE
+
+    @property
+    def black(self) -> int:
+        """Code of black luma."""
+        return 0 if self.full_range else 16 << (self.bit_depth - 8)
+
+    @property
+    def middle(self) -> int:
+        """Code of neutral chroma."""
+        return 1 << (self.bit_depth - 1)
+
+    def frames(self) -> Iterator[Frame]:
+        """Decode from the beginning, one frame at a time; every call starts anew.
+
+        Times are the source's own, one to one, so that copied audio stays in sync. Damaged
+        pictures in the middle are skipped or concealed as FFmpeg can, and the log says how many.
+
+        Raises:
+            InputError: The file has gone or cannot be read any more.
+        """
+        return _image_frames(self) if self.is_image else _video_frames(self)
+
+
+class _Decoder:
+    """Pictures of one video stream in order of presentation; counts what was damaged."""
+
+    def __init__(self, container: av.container.InputContainer, index: int, path: Path) -> None:
+        self.container = container
+        self.path = path
+        self.damaged = 0
+        self.stream: Any = container.streams[index]
+        for stream in container.streams:
+            if stream.index != index:
+                mute(stream)
+
+    def __iter__(self) -> Iterator[av.VideoFrame]:
+        for packet in packets_of(self.container, self.stream, self.path):
+            try:
+                pictures = self.stream.decode(packet)
+            except FFmpegError as error:
+                self.damaged += 1
+                log.debug("%s: packet at %s: %s", quoted(self.path), packet.pts, reason(error))
+                continue
+            for picture in pictures:
+                self.damaged += bool(picture.is_corrupt)
+                yield picture
+
+
+def _open_video(path: Path) -> Clip:
+    with open_source(path) as container:
+        streams: list[Any] = [s for s in container.streams.video if not is_cover(s)]
+        if not streams:
+            kind = "only audio" if container.streams.audio else "no video"
+            raise InputError(f"{quoted(path)} holds {kind}; give a file with pictures")
+        best: Any = container.streams.best("video")
+        stream = best if best is not None and not is_cover(best) else streams[0]
+        if stream.codec_context is None:
+            raise InputError(f"{quoted(path)}: there is no decoder for its video; transcode it")
+        picture = next(iter(_Decoder(container, stream.index, path)), None)
+        if picture is None:
+            raise InputError(f"{quoted(path)}: no picture can be decoded; the file is damaged")
+
+        matrix = next((d for d in _side_data(picture) if d.type.name == "DISPLAYMATRIX"), None)
+        orientation = Orientation.from_display_matrix(bytes(matrix)) if matrix else Orientation()
+        coded_size = width, height = picture.width, picture.height
+        name = picture.format.name
+        aspect = stream.sample_aspect_ratio or None
+        rate, variable = _rate_of(stream)
+        time_base = stream.time_base
+        seconds = _duration_of(stream, container)
+        count = stream.frames or (round(seconds * rate) if seconds else None)
+        start = picture.pts if picture.pts is not None else picture.dts
+        return Clip(
+            path=path,
+            size=(height, width) if orientation.transposed else coded_size,
+            coded_size=coded_size,
+            orientation=orientation,
+            sample_aspect_ratio=1 / aspect if aspect and orientation.transposed else aspect,
+            frame_rate=rate,
+            variable_rate=variable,
+            time_base=time_base,
+            first_pts=start or 0,
+            frame_count=count or None,
+            duration=seconds or (float(count / rate) if count else None),
+            pixel_format=planar_format(name, orientation.transposed),
+            source_format=name,
+            colour=colour_of(picture),
+            codec=stream.codec_context.codec.canonical_name,
+            stream_index=stream.index,
+            audio=tuple(_describe(s) for s in container.streams.audio),
+            interlaced=picture.interlaced_frame,
+        )
+
+
+def _video_frames(clip: Clip) -> Iterator[Frame]:
+    step = max(1, round(1 / (clip.frame_rate * clip.time_base)))
+    previous, index, repaired = None, 0, 0
+    with open_source(clip.path) as container:
+        decoder = _Decoder(container, clip.stream_index, clip.path)
+        decoder.stream.codec_context.thread_type = "AUTO"
+        for decoded in decoder:
+            pts = decoded.pts if decoded.pts is not None else decoded.dts
+            if pts is None:
+                pts = clip.first_pts if previous is None else previous + step
+            if previous is not None and pts <= previous:
+                pts, repaired = previous + 1, repaired + 1
+            duration = decoded.duration or None
+            picture: av.VideoFrame | None = planar_picture(
+                decoded, clip.pixel_format, clip.matrix, clip.full_range, clip.coded_size
+            )
+            planes = planes_of(picture)
+            if not clip.orientation.upside_up:
+                planes, picture = clip.orientation.apply_to_all(planes), None
+            time = float((pts - clip.first_pts) * clip.time_base)
+            yield Frame(clip, index, pts, time, duration, planes, picture)
+            previous, index = pts, index + 1
+    if decoder.damaged:
+        log.warning("%s: %d damaged pictures", quoted(clip.path), decoder.damaged)
+    if repaired:
+        log.warning("%s: %d times ran backwards; moved on by one", quoted(clip.path), repaired)
+    if clip.frame_count and clip.duration and previous is not None:
+        missing = clip.duration - float((previous - clip.first_pts) * clip.time_base)
+        if index < 0.98 * clip.frame_count - 2 and missing > 0.5:
+            log.warning(
+                "%s: %d of %d frames could be decoded; the file is incomplete",
+                *(quoted(clip.path), index, clip.frame_count),
+            )
+
+
+def _side_data(picture: Any) -> Any:
+    return picture.side_data
+
+
+def _describe(stream: Any) -> AudioStream:
+    context = stream.codec_context
+    return AudioStream(
+        index=stream.index,
+        codec=context.name if context is not None else "unknown",
+        sample_rate=context.sample_rate if context is not None else 0,
+        channels=context.layout.nb_channels if context is not None else 0,
+        layout=context.layout.name if context is not None else "unknown",
+        language=stream.language,
+    )
+
+
+def _rate_of(stream: Any) -> tuple[Fraction, bool]:
+    """Average frames per second, and whether the distance between frames varies."""
+    average = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
+    base = stream.base_rate or average
+    variable = abs(base / average - 1) > Fraction(1, 100)
+    nearest = min(_STANDARD_RATES, key=lambda rate: abs(rate - average))
+    # A rate measured over a short clip with rounded times is a standard rate all the same.
+    tolerance = Fraction(1, 5000) if variable else Fraction(1, 2500)
+    return (nearest if abs(nearest / average - 1) < tolerance else average), variable
+
+
+def _duration_of(stream: Any, container: av.container.InputContainer) -> float | None:
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return container.duration / 1_000_000 if container.duration else None
+
+
+def _is_image(path: Path) -> bool:
+    try:
+        if not path.is_file():  # opening a pipe would wait for its other end
+            return False
+        with path.open("rb") as file:
+            start = file.read(16)
+    except (OSError, ValueError):
+        return False
+    return start.startswith(_IMAGE_MAGIC) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+
+
+def _read_image(path: Path) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB, upright as the file's EXIF orientation asks."""
+    level = cv2.getLogLevel()
+    try:
+        cv2.setLogLevel(_SILENT)  # the error below says it all
+        pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    except (cv2.error, OSError) as error:
+        raise InputError(f"{quoted(path)} is an image that cannot be read") from error
+    finally:
+        cv2.setLogLevel(level)
+    if pixels is None:
+        raise InputError(f"{quoted(path)} is a damaged image, or of an unknown kind; save it anew")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+
+
+def _open_image(path: Path, duration: float | None, frame_rate: Fraction) -> Clip:
+    if duration is None:
+        raise InputError(f"{quoted(path)} is a still image; pass --duration SECONDS for its clip")
+    if not (math.isfinite(duration) and duration > 0) or frame_rate <= 0:
+        raise InputError(
+            f"a still image cannot last {duration} s at {frame_rate} frames/s; both must be > 0"
+        )
+    height, width = _read_image(path).shape[:2]
+    rate = Fraction(frame_rate)
+    count = max(1, round(duration * rate))
+    return Clip(
+        path=path,
+        size=(width, height),
+        coded_size=(width, height),
+        orientation=Orientation(),
+        sample_aspect_ratio=Fraction(1),
+        frame_rate=rate,
+        variable_rate=False,
+        time_base=1 / rate,
+        first_pts=0,
+        frame_count=count,
+        duration=float(count / rate),
+        pixel_format="yuv444p" if width % 2 or height % 2 else "yuv420p",
+        source_format="rgb24",
+        colour=Colour(LIMITED_RANGE, 1, 1, 1),
+        codec="image",
+        stream_index=-1,
+        is_image=True,
+    )
+
+
+def _image_frames(clip: Clip) -> Iterator[Frame]:
+    pixels = av.VideoFrame.from_ndarray(_read_image(clip.path), "rgb24")
+    if (pixels.width, pixels.height) != clip.size:
+        raise InputError(f"{quoted(clip.path)} changed while it was in use; start again")
+    picture = convert(pixels, clip.pixel_format, clip.matrix, FULL_RANGE, LIMITED_RANGE)
+    planes = planes_of(picture)
+    for index in range(clip.frame_count or 0):
+        yield Frame(clip, index, index, float(index * clip.time_base), 1, planes, picture)

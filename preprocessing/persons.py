@@ -1,0 +1,230 @@
+"""People: uninterrupted stretches of a face joined into one Track per person."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ned.core.face.track import Track
+from preprocessing.face_detector import overlap
+from preprocessing.identity import Identity, unlikeness
+
+log = logging.getLogger(__name__)
+
+_SAME_PERSON = 1.15  # identity distance up to which faces of different shots are joined
+_SAME_SHOT = 2.0  # the same within a shot, where clothes and light do not change
+_WALK = 2.0  # face heights per second that an unseen actor may move within a shot
+_UNKNOWN = 2.0  # unlikeness where one of two faces was never seen well enough to compare
+_SHORTEST = 3  # frames; shorter stretches are mistakes of the detector unless the shot is as short
+_TIE = 0.1  # people whose importance differs by less are ordered from left to right
+_HIDDEN = 0.2  # overlap with another face from which a missing one is taken to be behind it
+_GAP_TRUST = 0.5  # confidence in the middle of an interpolated gap, relative to its ends
+
+
+@dataclass
+class Tracklet:
+    """One face without interruption worth mentioning, inside one shot."""
+
+    shot: int
+    frames: list[int] = field(default_factory=list)
+    boxes: list[NDArray[np.float32]] = field(default_factory=list)
+    codes: list[NDArray[np.uint16]] = field(default_factory=list)
+    confidence: list[float] = field(default_factory=list)
+    identity: Identity = field(default_factory=Identity)
+    closed: bool = False
+
+    def add(
+        self, frame: int, box: NDArray[np.float32], codes: NDArray[np.uint16], confidence: float
+    ) -> None:
+        """Append a frame: its index, box (4,), codes (478, 3) and confidence in [0, 1]."""
+        self.frames.append(frame)
+        self.boxes.append(box)
+        self.codes.append(codes)
+        self.confidence.append(confidence)
+
+    def box_at(self, frame: int) -> NDArray[np.float32] | None:
+        """The box (4,) in a recent frame, None where the face was not seen."""
+        for index in range(len(self.frames) - 1, -1, -1):
+            if self.frames[index] <= frame:
+                return self.boxes[index] if self.frames[index] == frame else None
+        return None
+
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return len(self.frames)
+
+    @property
+    def first(self) -> int:
+        """Index of the first frame."""
+        return self.frames[0]
+
+    @property
+    def last(self) -> int:
+        """Index of the last frame."""
+        return self.frames[-1]
+
+    @property
+    def height(self) -> float:
+        """Mean height in pixels."""
+        return float(np.mean([box[3] - box[1] for box in self.boxes]))
+
+
+def people(
+    tracklets: list[Tracklet],
+    size: tuple[int, int],
+    times: NDArray[np.float64],
+    shots: NDArray[np.int32],
+    gap_limit: float,
+    max_faces: int,
+) -> list[Track]:
+    """Join tracklets of the same person and order the persons by importance.
+
+    Args:
+        tracklets: In the order of their first frames.
+        size: (width, height) of the image in pixels.
+        times: (T,) seconds.
+        shots: (T,) index of each frame's shot.
+        gap_limit: Longest absence in seconds that is interpolated.
+        max_faces: Tracks returned at most.
+
+    Returns:
+        Tracks, sorted by the sum of their heights over time; nearly equal ones from left to right.
+    """
+    lengths = np.bincount(shots) if len(shots) else np.zeros(1, int)
+    kept = [one for one in tracklets if one.count >= min(_SHORTEST, lengths[one.shot])]
+    groups = _by_importance(_join(kept, times))
+    if len(groups) > max_faces:
+        log.info("%d more faces than the %d kept", len(groups) - max_faces, max_faces)
+    tracks = [_assemble(group, size, times, shots, gap_limit) for group in groups[:max_faces]]
+    _drop_hidden(tracks)
+    return tracks
+
+
+def _by_importance(groups: list[list[Tracklet]]) -> list[list[Tracklet]]:
+    """Sort people by size times presence; those within `_TIE` of each other from left to right."""
+    weights = {id(group): sum(one.height * one.count for one in group) for group in groups}
+    ranked = sorted(groups, key=lambda group: -weights[id(group)])
+    ordered: list[list[Tracklet]] = []
+    while ranked:
+        leader = weights[id(ranked[0])]
+        tied = [group for group in ranked if weights[id(group)] >= (1 - _TIE) * leader]
+        ordered += sorted(tied, key=lambda group: float(group[0].boxes[0][0]))
+        ranked = ranked[len(tied) :]
+    return ordered
+
+
+def _join(tracklets: list[Tracklet], times: NDArray[np.float64]) -> list[list[Tracklet]]:
+    """Group tracklets by person: the most alike first, never two that are seen at once.
+
+    Agglomerative clustering with average linkage; a pair weighs as much as its shorter tracklet.
+    """
+    if not tracklets:
+        return []
+    groups: list[list[Tracklet]] = [[one] for one in tracklets]
+    counts = np.array([one.count for one in tracklets], np.float64)
+    weights = np.minimum(counts[:, None], counts)
+    costs = _costs(tracklets, times)
+    weights[costs == _UNKNOWN] *= 1e-3  # no evidence, and none against what else is known
+    forbidden = np.isinf(costs)
+    np.fill_diagonal(forbidden, True)
+    totals = np.where(forbidden, 0, costs) * weights
+    while True:
+        means = np.where(forbidden, np.inf, totals / weights)
+        left, right = sorted(np.unravel_index(int(means.argmin()), means.shape))
+        if means[left, right] > 1:
+            break
+        groups[left] += groups[right]
+        groups[right] = []
+        for matrix in (totals, weights):
+            matrix[left] += matrix[right]
+            matrix[:, left] = matrix[left]
+        forbidden[left] |= forbidden[right]
+        forbidden[:, left] = forbidden[left]
+        forbidden[right] = forbidden[:, right] = True
+    return [sorted(group, key=lambda one: one.first) for group in groups if group]
+
+
+def _costs(tracklets: list[Tracklet], times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, N) unlikeness of tracklets: up to 1 may be the same person, infinite cannot be."""
+    first = np.array([one.first for one in tracklets])
+    last = np.array([one.last for one in tracklets])
+    shots = np.array([one.shot for one in tracklets])
+    start = np.array([one.boxes[0] for one in tracklets], np.float64)
+    stop = np.array([one.boxes[-1] for one in tracklets], np.float64)
+    unlike = unlikeness([one.identity for one in tracklets])
+    # [i, j]: how far one would have to walk from the end of i to the start of j
+    seconds = np.maximum(times[first][None, :] - times[last][:, None], 0)
+    shift = (start[None, :] - stop[:, None]).reshape(len(first), len(first), 2, 2).mean(2)
+    reach = (stop[:, 3] - stop[:, 1])[:, None] * (0.7 + _WALK * seconds)
+    walk = np.hypot(shift[..., 0], shift[..., 1]) / reach
+    walk = np.where(first[:, None] <= first, walk, walk.T)
+    together = shots[:, None] == shots
+    costs = np.where(
+        together,
+        np.maximum(np.nan_to_num(unlike) / _SAME_SHOT, walk),
+        np.where(np.isnan(unlike), _UNKNOWN, unlike / _SAME_PERSON),
+    )
+    costs[(first[:, None] <= last) & (first <= last[:, None])] = np.inf
+    return costs
+
+
+def _assemble(
+    group: list[Tracklet],
+    size: tuple[int, int],
+    times: NDArray[np.float64],
+    shots: NDArray[np.int32],
+    gap_limit: float,
+) -> Track:
+    track = Track.empty(len(times), size)
+    track.times, track.shots = times, shots
+    for tracklet in group:
+        for frame, box, codes, confidence in zip(
+            tracklet.frames, tracklet.boxes, tracklet.codes, tracklet.confidence, strict=True
+        ):
+            track.boxes[frame], track.codes[frame] = box, codes
+            track.confidence[frame] = confidence
+    _fill_gaps(track, gap_limit)
+    return track
+
+
+def _fill_gaps(track: Track, gap_limit: float) -> None:
+    """Interpolate landmarks linearly in time over short absences inside of a shot."""
+    seen = np.flatnonzero(track.present)
+    for before, after in itertools.pairwise(seen):
+        span = track.times[after] - track.times[before]
+        missing = range(int(before) + 1, int(after))
+        if not missing or track.shots[before] != track.shots[after]:
+            continue
+        # the absence lasts from the last frame seen to the last frame missed
+        if track.times[after - 1] - track.times[before] > gap_limit + 1e-6:
+            continue
+        start = track.landmarks(before, before + 1)[0]
+        stop = track.landmarks(after, after + 1)[0]
+        for frame in missing:
+            share = float((track.times[frame] - track.times[before]) / span) if span > 0 else 0.5
+            track.set_landmarks(frame, (1 - share) * start + share * stop)
+            ends = (1 - share) * track.confidence[before] + share * track.confidence[after]
+            depth = 1 - abs(2 * share - 1)
+            track.confidence[frame] = ends * (1 - (1 - _GAP_TRUST) * max(depth, 0.3))
+            track.interpolated[frame] = True
+
+
+def _drop_hidden(tracks: list[Track]) -> None:
+    """Take interpolated faces out again where another one is seen in their place."""
+    for track in tracks:
+        for frame in np.flatnonzero(track.interpolated):
+            if any(
+                other.present[frame]
+                and not other.interpolated[frame]
+                and overlap(track.boxes[frame], other.boxes[frame]) > _HIDDEN
+                for other in tracks
+                if other is not track
+            ):
+                track.interpolated[frame] = False
+                track.confidence[frame] = 0
+                track.boxes[frame] = np.nan

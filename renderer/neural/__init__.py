@@ -1,0 +1,1 @@
+"""Conditioning pictures enter; faces drawn by an actor's network of NED's layout leave."""
