@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Put rendered faces back into the frames:
-# ./postprocess.sh <celeb_path> <exp_name> <checkpoints_dir> [flags]
+# Draw an experiment into the actor's frames, and write films:
+# ./postprocess.sh <celeb_path> <exp_name> [<checkpoints_dir>] [flags]
 # The flags are those of `ned postprocess --help`.
 set -euo pipefail
 
@@ -9,7 +9,7 @@ fail() {
   exit 1
 }
 
-[[ $# -ge 3 ]] || fail "give three arguments: ./postprocess.sh <celeb_path> <exp_name> <checkpoints_dir>"
+[[ $# -ge 2 ]] || fail "give two arguments or three: ./postprocess.sh <celeb_path> <exp_name> [<checkpoints_dir>]"
 [[ -d "$1" ]] || fail "<celeb_path> is '$1', which is not a folder; give the folder of one actor"
 [[ -n "$2" ]] || fail "<exp_name> is empty; give the name used with manipulator/test.py"
 

@@ -256,7 +256,8 @@ def test_projection_alone(loop: Loop, lock: Any, units: Any) -> None:
 @group(DIRECTING)
 def test_directing(loop: Loop, rig: Any, take: Any) -> None:
     from deca.fitting import fit
-    from manipulator.directing import Direction, direct_performance
+    from manipulator.directing import direct_performance
+    from manipulator.director import Direction
     from ned.core.script.timeline import Timeline
 
     performance = fit(take, rig)
@@ -275,7 +276,8 @@ def smile(rig: Any, face: Any) -> Any:
     """The portrait smiling: planes, edit, and change of units."""
     import cv2
 
-    from manipulator.directing import Direction, direct_performance
+    from manipulator.directing import direct_performance
+    from manipulator.director import Direction
     from ned.core.script.timeline import Timeline
     from renderer.warp.renderer import FaceEdit
     from renderer.warp.shading import Shading

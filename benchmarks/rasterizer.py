@@ -112,11 +112,13 @@ def conditioning(count: int) -> Callable[[], Any]:
         unit_names=rig.names,
         identity=rig.mesh.neutral,
         units=units,
-        rotation=rotation.transpose(2, 0, 1).astype(np.float32),
-        scale=np.full(count, 90, np.float32),
-        translation=np.full((count, 2), 115, np.float32),
-        gaze=np.zeros((count, 2, 2), np.float32),
         track=track,
+        parameters={
+            "rotation": rotation.transpose(2, 0, 1).astype(np.float32),
+            "scale": np.full(count, 90, np.float32),
+            "translation": np.full((count, 2), 115, np.float32),
+            "gaze": np.zeros((count, 2, 2), np.float32),
+        },
     )
     points = performance.image_from_head(rig.mesh.neutral + rig.displacement(units))
     irises = np.repeat(points[:, [159, 386]], 5, axis=1)

@@ -149,7 +149,8 @@ def measure_stages(
     started = [timed([sys.executable, "-c", start]) for _ in range(runs)]
     from deca.fitting import fit
     from deca.rig import load_rig
-    from manipulator.directing import Direction, direct_performance
+    from manipulator.directing import direct_performance
+    from manipulator.director import Direction
     from ned.commands.direct import track_actor
     from ned.core.film.clip import Clip
     from ned.core.film.video import EncoderSettings, VideoWriter
@@ -217,7 +218,8 @@ def measure_steps(performance: Any, emotion: str, runs: int, work: Path) -> list
 
     from deca.fitting import fit
     from deca.rig import load_rig
-    from manipulator.directing import Direction, direct_performance
+    from manipulator.directing import direct_performance
+    from manipulator.director import Direction
     from ned.commands.direct import track_actor
     from ned.core.film.clip import Clip, Frame
     from ned.core.script.timeline import Timeline

@@ -87,12 +87,14 @@ def fit(
     return Performance(
         face_model="rig",
         unit_names=rig.names,
-        identity=identity,
         units=units,
-        rotation=rotation,
-        scale=scale,
-        translation=translation,
-        gaze=gaze,
+        identity=identity,
+        parameters={
+            "rotation": rotation,
+            "scale": scale,
+            "translation": translation,
+            "gaze": gaze,
+        },
         track=track,
     )
 

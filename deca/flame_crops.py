@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deca.crop import SIDE, crop_transform
+from deca.flame_codes import FlameCodes
 from deca.flame_points import FlamePoints, PointSet, outline_rows, project
-from ned.core.face.flame_codes import FlameCodes
 from ned.core.face.track import Track
 
 Array = NDArray[np.float64]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 
+from deca.flame_codes import FlameCodes
 from deca.flame_crops import codes_of
 from deca.flame_file import read_flame
 from deca.flame_landmarks import read_landmarks, read_mediapipe
@@ -23,7 +24,6 @@ from deca.flame_points import (
     project,
 )
 from ned.core.errors import NoFaceError
-from ned.core.face.flame_codes import FlameCodes
 from ned.core.face.track import Track
 from ned.core.progress import SILENT, Progress
 

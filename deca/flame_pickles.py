@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deca.flame_codes import JAW_OPENING, FlameCodes, joined
 from ned.core.errors import InputError, quoted
-from ned.core.face.flame_codes import JAW_OPENING, FlameCodes, joined
+from ned.core.face.performance import Performance, load_performances
 from ned.core.files.actor import Actor
 from ned.core.files.records import write_atomically
 from ned.core.progress import SILENT, Progress
@@ -47,9 +49,9 @@ def export_codes(
         for row, frame in enumerate(codes.frames.tolist()):
             state = changed_state(codes, row) if changed else frame_state(codes, row)
             data = pickle.dumps(state, _PROTOCOL)
-            write_atomically(actor.codes_pickle(frame), data)
+            write_atomically(actor.frame_pickle(frame), data)
             step(1)
-    lines = [f"wrote {len(codes)} .pkl files to {actor.codes_folder}"]
+    lines = [f"wrote {len(codes)} .pkl files to {actor.performances_folder}"]
     missing = [name for name in _OPTIONAL if getattr(codes, name) is None]
     if missing and not changed:
         lines.append(f"{', '.join(missing)}: not known to {codes.source}, written as zeros")
@@ -68,26 +70,28 @@ def import_codes(
     actor = source = Actor.open(folder)
     if exp_name is not None:
         actor = actor.experiment(exp_name)
-    files = actor.codes_pickles()
+    files = actor.frame_pickles()
     if not files:
         raise InputError(
-            f"{quoted(actor.codes_folder)} holds no .pkl files named by frames, as 000000.pkl"
+            f"{quoted(actor.performances_folder)} holds no .pkl files named by frames, "
+            "as 000000.pkl"
         )
     with progress.stage("importing", len(files)) as step:
         if exp_name is None:
-            codes = _read_codes(files, step)
+            performance = _read_codes(files, step).performance()
         else:
-            codes = _read_changed(files, load_codes(source), step)
-    parts = _by_video(source, codes)
-    present = {path.name for path in actor.codes_folder.glob("*.safetensors")}
+            performance = _read_changed(files, load_codes(source), step)
+    parts = _by_video(source, performance)
+    present = {path.name for path in actor.performances_folder.glob("*.safetensors")}
     others = present - {f"{name}.safetensors" for name in parts}
     if others:
         raise InputError(
-            f"{quoted(actor.codes_folder)} holds {sorted(others)[0]!r} already; move it away first"
+            f"{quoted(actor.performances_folder)} holds {sorted(others)[0]!r} already; "
+            "move it away first"
         )
     lines = []
     for name, part in parts.items():
-        path = actor.codes_folder / f"{name}.safetensors"
+        path = actor.performances_folder / f"{name}.safetensors"
         part.save(path)
         lines.append(f"wrote {path}: {len(part)} frames")
     return lines
@@ -96,33 +100,24 @@ def import_codes(
 def load_codes(actor: Actor) -> FlameCodes:
     """The FLAME codes of all videos of an actor (or experiment) as one, in order of frames.
 
+    Those of an experiment are the directed ones.
+
     Raises:
-        InputError: There are none, two files hold the same frame, or they are of the rig.
+        InputError: There are none, two files hold the same frame, or they are of another face.
     """
-    files = sorted(actor.codes_folder.glob("*.safetensors"))
-    if not files:
-        raise InputError(
-            f"{quoted(actor.codes_folder)} holds no codes; run ./preprocess.sh, or `ned import` "
-            "if there are .pkl files"
-        )
     parts = []
-    for path in files:
+    for path, performance in load_performances(actor).items():
         try:
-            parts.append(FlameCodes.load(path))
+            parts.append(FlameCodes.of(performance, performance.shown))
         except InputError as error:
-            if _is_performance(path):
-                raise InputError(
-                    f"{quoted(path)} holds the rig's units, not FLAME codes; "
-                    "preprocess with --reconstructor deca or flame-fit"
-                ) from error
-            raise
+            raise InputError(f"{quoted(path)}: {error}") from error
     parts = [part for part in parts if len(part)]
     if not parts:
-        raise InputError(f"{quoted(actor.codes_folder)} holds codes of no frame at all")
+        raise InputError(f"{quoted(actor.performances_folder)} holds codes of no frame at all")
     codes = joined(sorted(parts, key=lambda part: int(part.frames[0])))
     if len(np.unique(codes.frames)) != len(codes):
         raise InputError(
-            f"{quoted(actor.codes_folder)}: two .safetensors files hold the same frames; "
+            f"{quoted(actor.performances_folder)}: two .safetensors files hold the same frames; "
             "move one of them away"
         )
     return codes
@@ -169,7 +164,7 @@ def _read_codes(files: Mapping[int, Path], step: Any) -> FlameCodes:
     return FlameCodes(frames=frames, present=np.ones(len(files), bool), source="import", **arrays)
 
 
-def _read_changed(files: Mapping[int, Path], source: FlameCodes, step: Any) -> FlameCodes:
+def _read_changed(files: Mapping[int, Path], source: FlameCodes, step: Any) -> Performance:
     places = {int(frame): row for row, frame in enumerate(source.frames)}
     rows, values = [], []
     for frame, path in files.items():
@@ -181,7 +176,8 @@ def _read_changed(files: Mapping[int, Path], source: FlameCodes, step: Any) -> F
         rows.append(places[frame])
         values.append(np.concatenate([[opening], expression]))
         step(1)
-    return source[np.array(rows)].with_manipulated(np.stack(values))
+    performance = source[np.array(rows)].performance()
+    return dataclasses.replace(performance, directed=np.stack(values).astype(np.float32))
 
 
 def _read_state(path: Path) -> dict[str, Any]:
@@ -220,19 +216,20 @@ def _size(state: Mapping[str, Any], path: Path) -> NDArray[np.int32]:
     return size.astype(np.int32)
 
 
-def _by_video(actor: Actor, codes: FlameCodes) -> dict[str, FlameCodes]:
-    """The codes of each video where box files tell how many frames each has, else all as one."""
+def _by_video(actor: Actor, performance: Performance) -> dict[str, Performance]:
+    """The performance of each video where box files tell how many frames each has, else as one."""
     try:
         videos = actor.videos
         counts = [_box_count(actor.boxes_file(video)) for video in videos]
     except InputError:
-        return {"imported": codes}
-    if None in counts or sum(count or 0 for count in counts) <= int(codes.frames[-1]):
-        return {"imported": codes}
+        return {"imported": performance}
+    frames = performance.frames
+    if None in counts or sum(count or 0 for count in counts) <= int(frames[-1]):
+        return {"imported": performance}
     ends = np.cumsum([count or 0 for count in counts])
-    owner = np.searchsorted(ends, codes.frames, side="right")
+    owner = np.searchsorted(ends, frames, side="right")
     return {
-        video.stem: codes[owner == index]
+        video.stem: performance[owner == index]
         for index, video in enumerate(videos)
         if (owner == index).any()
     }
@@ -244,13 +241,3 @@ def _box_count(path: Path) -> int | None:
             return sum(1 for _ in file) - 1
     except (OSError, ValueError):
         return None
-
-
-def _is_performance(path: Path) -> bool:
-    from ned.core.face.performance import Performance
-
-    try:
-        Performance.load(path)
-    except InputError:
-        return False
-    return True

@@ -19,8 +19,8 @@ from deca.sampling import sample_grid
 from ned.core.errors import InputError
 
 if TYPE_CHECKING:
+    from deca.flame_codes import FlameCodes
     from deca.reconstruction import HeadDecoder, HeadGeometry
-    from ned.core.face.flame_codes import FlameCodes
 
 _EYES = slice(36, 48)  # of 68 landmarks
 _BATCH = 8  # heads in memory at once

@@ -16,10 +16,10 @@ from deca.crop import SIDE, crop_image
 from deca.detail import DetailDecoder, DetailSurface, detail_codes
 from deca.encoder import COARSE, DETAIL, Encoder, split_codes
 from deca.flame import Flame
+from deca.flame_codes import FlameCodes
 from deca.normals import vertex_normals
 from ned.core.device import Precision, find_device, is_short_fast
 from ned.core.errors import AssetError, InputError
-from ned.core.face.flame_codes import FlameCodes
 from ned.core.files.checkpoint import load_strict, load_weights
 from ned.core.progress import SILENT, Progress
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ned.core.face.mesh import FaceMesh, load_mesh
 
-_REGIONS = ("brows", "eyes", "mouth")
+REGIONS = ("brows", "eyes", "mouth")
 _RIDGE = 1e-2  # keeps the interpolation of nearby controls well conditioned
 
 
@@ -190,7 +190,7 @@ def read_specs(text: str, mesh: FaceMesh) -> tuple[UnitSpec, ...]:
                 pins=tuple(pins),
                 controls=controls,
             )
-            if spec.region not in _REGIONS or not spec.reach > 0:
+            if spec.region not in REGIONS or not spec.reach > 0:
                 raise ValueError(f"region {spec.region!r}, reach {spec.reach!r}")
             spec.vectors(mesh)  # every control is a point of the mesh
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:

@@ -14,6 +14,7 @@ from deca.normals import vertex_normals
 from deca.rasterizer import DEPTH, in_parallel, rasterize
 from deca.rig import Rig, load_rig
 from ned.core.face import mesh as face
+from ned.core.face import similarity
 from ned.core.face.performance import Performance
 from ned.core.face.track import steady_landmarks
 from preprocessing.eye_sketch import EYE_POINTS, draw_eye_sketch
@@ -103,6 +104,25 @@ class RigConditioner:
                 pictures.sketch[row] = draw_eye_sketch(eyes, size)
         return pictures
 
+    def draw_aligned(
+        self,
+        start: int,
+        stop: int,
+        crop_from_image: NDArray[np.floating],
+        aligned_from_crop: NDArray[np.floating],
+        units: NDArray[np.floating] | None = None,
+    ) -> tuple[RigPictures, NDArray[np.float64]]:
+        """Aligned pictures of frames [start, stop), and (n, 14, 2) eye points in aligned pixels.
+
+        Args:
+            crop_from_image, aligned_from_crop: (n, 2, 3).
+            units: (n, U) of an edit; those of the source if None.
+        """
+        pictures = self.draw(start, stop, aligned_maps(crop_from_image, aligned_from_crop), units)
+        eyes = self.eye_landmarks(start, stop, crop_from_image, units)
+        # whole pixels of the crop, as the files of the source have them
+        return pictures, similarity.apply(aligned_from_crop, np.trunc(eyes))
+
     def _skin(
         self,
         surface: NDArray[np.float32],
@@ -157,6 +177,13 @@ class RigConditioner:
         placed -= performance.image_from_head(before, start, stop)[..., :2]  # exactly 0 unmoved
         placed += tracked[:, : len(shape[0]), :2]
         return points, pupils
+
+
+def aligned_maps(
+    crop_from_image: NDArray[np.floating], aligned_from_crop: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """(n, 2, 3) maps aligned_from_image."""
+    return similarity.compose(aligned_from_crop, crop_from_image)
 
 
 @lru_cache(maxsize=1)

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from manipulator.networks import Networks, NetworkSettings
     from manipulator.unrolled_generator import UnrolledGenerator
 
-FaceModel = Literal["rig", "flame"]
 LATEST = "latest"
 
 _FORMAT = "ned-manipulator-1"
@@ -49,7 +48,7 @@ class Manipulator:
     """
 
     networks: Networks
-    face_model: FaceModel
+    face_model: str
     unit_names: tuple[str, ...] = ()
     mean: NDArray[np.float32] = field(default_factory=lambda: np.zeros(51, np.float32))
     spread: NDArray[np.float32] = field(default_factory=lambda: np.ones(51, np.float32))

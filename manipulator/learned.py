@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deca.rig import Rig
+from manipulator.activity import Activity
 from manipulator.checkpoints import Manipulator, load_manipulator
+from manipulator.director import Direction
 from manipulator.translation import (
     bridge,
     overlap_add,
@@ -140,6 +142,23 @@ class LearnedDirector:
         return strengthened(found, self.manipulator)[[known.index(name) for name in names]]
 
     def change(
+        self, performance: Performance, direction: Direction, activity: Activity
+    ) -> NDArray[np.float32]:
+        """(T, U) wanted change: towards the reference's style, or those of the timeline's emotions.
+
+        Raises:
+            InputError: The networks do not know an emotion, or there is none and no reference.
+        """
+        if self.reference is not None:
+            strength = direction.intensity * self.exaggeration
+            share = np.full((len(performance), 1), strength, np.float32)
+            return self.towards(performance, self.reference[None], share)
+        if direction.timeline is None:
+            raise InputError("emotions are needed; give --emotion or --timeline")
+        styles = self.styles(direction.emotions, direction.seed, direction.variant)
+        return self.towards(performance, styles, direction.weights(performance.times))
+
+    def towards(
         self, performance: Performance, styles: Tensor, weights: NDArray[np.floating]
     ) -> NDArray[np.float32]:
         """The change of units that styles ask for.

@@ -71,6 +71,12 @@ RIG = NetworkSettings(
     residual=True,
 )
 PRESETS = {"ned": NED, "rig": RIG}
+_AS_GIVEN = ("flame",)  # face models whose units NED's networks see as they are
+
+
+def is_as_given(face_model: str) -> bool:
+    """True where networks of NED's sizes see units as they are; others see them normalised."""
+    return face_model in _AS_GIVEN
 
 
 class Generator(nn.Module):

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from deca.rig import Rig
 from manipulator import dynamics
+from manipulator.activity import Activity
+from manipulator.director import Direction
 from ned.core.errors import NoFaceError
 from ned.core.face.performance import Performance
 
@@ -47,6 +49,28 @@ class Style:
         changed = shift + (lasting - lasting.mean(0)) * (liveliness - 1)
         # nothing can relax further than it is tense
         return (np.maximum(changed, -units) * emotional).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class ReferenceDirector:
+    """Gives a performance the style of a reference, whatever the emotions are called."""
+
+    style: Style
+
+    @classmethod
+    def of(cls, reference: Performance, rig: Rig) -> ReferenceDirector:
+        """Takes on a reference's style; raises NoFaceError if it never shows a face."""
+        return cls(style_from(reference, rig))
+
+    def change(
+        self, performance: Performance, direction: Direction, activity: Activity
+    ) -> NDArray[np.float32]:
+        """(T, U) wanted change, as strong as the direction's intensity."""
+        present = performance.present
+        change = np.zeros_like(performance.units)
+        own, lasting = performance.units[present], activity.lasting[present]
+        change[present] = self.style.change(own, lasting)
+        return change * np.float32(direction.intensity)
 
 
 def style_from(performance: Performance, rig: Rig, sustain: float = 0.7) -> Style:

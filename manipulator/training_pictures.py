@@ -7,9 +7,9 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from deca.face_models import open_face_model
 from deca.lighting import lamp_shading
 from deca.normals import vertex_normals
 from deca.rasterizer import interpolate, rasterize
@@ -20,7 +20,7 @@ from manipulator.translation import (
     shared_wishes,
     translate_values,
 )
-from ned.core.files.assets import find_asset
+from ned.core.errors import AssetError
 from ned.core.files.partial import Partial, output_errors
 from ned.core.film.image_files import write_image
 
@@ -75,23 +75,11 @@ def draw_emotions(
 def face_vertices(
     manipulator: Manipulator, values: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]] | None:
-    """(T, V, 3) heads that look at the camera, y up, and (F, 3) faces; None without FLAME."""
-    if manipulator.face_model == "rig":
-        from deca.rig import load_rig
-
-        rig = load_rig()
-        return rig.mesh.neutral + rig.displacement(values), rig.mesh.triangles
-    files = find_asset("flame"), find_asset("flame-landmarks")
-    if files[0] is None or files[1] is None:
+    """(T, V, 3) heads that look at the camera, y up, and (F, 3) faces; None without its files."""
+    try:
+        return open_face_model(manipulator.face_model).heads(values)
+    except AssetError:
         return None
-    from deca.flame import load_flame
-
-    flame = load_flame(files[0], files[1])
-    pose = torch.zeros(len(values), 6)
-    pose[:, 3] = torch.from_numpy(values[:, 0])
-    with torch.no_grad():
-        mesh = flame(torch.zeros(len(values), 100), torch.from_numpy(values[:, 1:]), pose)
-    return mesh.vertices.numpy(), flame.faces.numpy().astype(np.int32)
 
 
 def _drawn(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> NDArray[np.uint8]:

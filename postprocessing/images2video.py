@@ -202,7 +202,7 @@ def _timed(
         for frame in clip.frames():
             file = places.get(frame.index)
             if file is not None:
-                yield _frame(target, file, frame.index, frame.pts, frame.duration), True
+                yield frame_of_picture(target, file, frame.index, frame.pts, frame.duration), True
             elif whole:
                 yield frame, False
             elif frame.index > numbers[-1]:
@@ -231,7 +231,7 @@ def _steady(
 
 def _one_by_one(target: Clip, files: list[Path]) -> Iterator[tuple[Frame, bool]]:
     for index, file in enumerate(files):
-        yield _frame(target, file, index, target.first_pts + index, 1), True
+        yield frame_of_picture(target, file, index, target.first_pts + index, 1), True
 
 
 def _resized(clip: Clip, size: tuple[int, int]) -> Clip:
@@ -247,7 +247,12 @@ def _resized(clip: Clip, size: tuple[int, int]) -> Clip:
     )
 
 
-def _frame(target: Clip, file: Path, index: int, pts: int, duration: int | None) -> Frame:
+def frame_of_picture(target: Clip, file: Path, index: int, pts: int, duration: int | None) -> Frame:
+    """A picture file as frame `index` of a film.
+
+    Raises:
+        InputError: It cannot be read, or has another size than the film.
+    """
     import av
 
     rgb: NDArray[np.uint8] = read_image(file)

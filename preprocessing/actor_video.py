@@ -178,7 +178,7 @@ def remove_stale(actor: Actor, reels: Sequence[Reel], hashes: Sequence[Mapping[s
     for record in gone:
         video = Path(record.path.name.removesuffix(".json"))
         if "codes" in record.made:
-            actor.codes_file(video).unlink(missing_ok=True)
+            actor.performance_file(video).unlink(missing_ok=True)
         if "boxes" in record.made:
             actor.boxes_file(video).unlink(missing_ok=True)
         _remove(actor, record, set(record.made) & set(KINDS))

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.face import similarity
+from ned.core.face.face_model import Pictures
 from preprocessing.actor_video import Reel
 
 if TYPE_CHECKING:
     from preprocessing.crop_landmarks import Landmarking, Marks
     from preprocessing.crop_masks import Masking
 
-Pictures = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 Draw = Callable[[NDArray[np.float64], NDArray[np.float64] | None], tuple[Pictures, Pictures]]
 
 # Kinds of files that cannot be made without the footage itself.

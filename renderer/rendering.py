@@ -48,18 +48,31 @@ def open_renderer(name: str, actor_model: Path | None = None) -> Renderer:
     """A renderer by its name, with its networks loaded.
 
     Args:
-        actor_model: folder of the actor's networks, for all but the warp.
+        actor_model: folder of the actor's networks, for renderers that were trained on one.
 
     Raises:
-        InputError: The folder is missing, or holds something else than that renderer's networks.
+        InputError: There is no such renderer, the folder is missing or not for it, or it holds
+            something else than that renderer's networks.
         AssetError: The networks are of another layout.
     """
-    if actor_model is not None and not actor_model.is_dir():
+    if name not in RENDERERS:
+        raise InputError(f"--renderer is {name!r}, give one of {', '.join(RENDERERS)}")
+    kind = RENDERERS[name]
+    if kind.trained and actor_model is None:
+        raise InputError(
+            f"--renderer {name} needs the folder of a network that was trained on the actor "
+            "(--actor-model DIR; <checkpoints_dir> of postprocess)"
+        )
+    if actor_model is None:
+        return kind.open(None)
+    if not kind.trained:
+        raise InputError(f"--renderer {name} needs no trained network; leave {actor_model} out")
+    if not actor_model.is_dir():
         raise InputError(
             f"--actor-model {quoted(actor_model)} is not a folder; give that of the actor's "
             f"trained {name} renderer"
         )
-    return _RENDERERS[name](actor_model)
+    return kind.open(actor_model)
 
 
 def rendered(
@@ -172,8 +185,16 @@ def _neural(folder: Path | None) -> Renderer:
     return Renderer(ActorNetwork.load(folder).begin, threads=1, shades=False)
 
 
-_RENDERERS: dict[str, Callable[[Path | None], Renderer]] = {
-    "warp": _warp,
-    "hybrid": _hybrid,
-    "neural": _neural,
+@dataclass(frozen=True)
+class RendererKind:
+    """A row of the table: what opens a renderer, and whether it was trained on one actor."""
+
+    open: Callable[[Path | None], Renderer]
+    trained: bool
+
+
+RENDERERS = {
+    "warp": RendererKind(_warp, trained=False),
+    "hybrid": RendererKind(_hybrid, trained=True),
+    "neural": RendererKind(_neural, trained=True),
 }

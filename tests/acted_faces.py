@@ -81,11 +81,13 @@ def acted(
         unit_names=rig.names,
         identity=identity,
         units=units,
-        rotation=rotation,
-        scale=np.broadcast_to(np.float32(scale), count).copy(),
-        translation=np.broadcast_to(np.float32(place), (count, 2)).copy(),
-        gaze=np.zeros((count, 2, 2), np.float32),
         track=track,
+        parameters={
+            "rotation": rotation,
+            "scale": np.broadcast_to(np.float32(scale), count).copy(),
+            "translation": np.broadcast_to(np.float32(place), (count, 2)).copy(),
+            "gaze": np.zeros((count, 2, 2), np.float32),
+        },
     )
     shape = identity + rig.displacement(units)
     if bent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core.face.flame_codes import FlameCodes
+from deca.flame_codes import FlameCodes
 
 
 def flame_codes(frames: int, seed: int = 0, first: int = 0) -> FlameCodes:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deca.flame_codes import EXPRESSION, FlameCodes
 from ned.core.errors import InputError, quoted
-from ned.core.face.flame_codes import EXPRESSION, FlameCodes
 from ned.core.files.records import write_atomically
 
 COLUMNS = 3 + EXPRESSION

@@ -6,22 +6,30 @@ import csv
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from deca.flame_codes import FLAME, UNIT_NAMES
 from manipulator.data.names import Scheme, parse_name
 from manipulator.data.sequences import read_sequences
 from manipulator.data.windows import UNLABELLED, LabelledSequence
 from ned.core.errors import InputError, quoted
-from ned.core.face.codes import Codes, load_codes
 from ned.core.face.performance import Performance
 from ned.core.files.actor import Actor
 
-FaceModel = Literal["rig", "flame"]
-
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledData:
+    """What is learned from: sequences of one face model's units."""
+
+    face_model: str
+    unit_names: tuple[str, ...]
+    sequences: list[LabelledSequence]
+
 
 _JAW_AND_EXPRESSION = [0, *range(3, 53)]
 _AFF_WILD = ("neutral", "angry", "disgusted", "fear", "happy", "sad", "surprised")
@@ -29,9 +37,7 @@ _COLUMNS = ("clip", "emotion")
 _END = "_deca.pkl"
 
 
-def read_mead(
-    root: Path, emotions: Sequence[str], actors: Sequence[str] = ()
-) -> list[LabelledSequence]:
+def read_mead(root: Path, emotions: Sequence[str], actors: Sequence[str] = ()) -> LabelledData:
     """Sequences of the actors' {actor}_deca.pkl; clips of other emotions are left out.
 
     Args:
@@ -58,12 +64,10 @@ def read_mead(
             label = emotions.index(clip.emotion)
             found.append(LabelledSequence.of(values, label, actor, f"{actor} clip {number}"))
     _tell_left_out(left_out)
-    return found
+    return LabelledData(FLAME, UNIT_NAMES, found)
 
 
-def read_aff_wild(
-    root: Path, annotations: Path, emotions: Sequence[str]
-) -> tuple[FaceModel, list[LabelledSequence]]:
+def read_aff_wild(root: Path, annotations: Path, emotions: Sequence[str]) -> LabelledData:
     """Sequences of DECA/<video>.safetensors with annotations <video>.txt, a label per frame.
 
     Every video counts as an actor. Videos without annotation are left out.
@@ -81,8 +85,8 @@ def read_aff_wild(
             log.warning("%s has no annotation, left out", path.stem)
             continue
         given = read_annotation(annotation)
-        codes = load_codes(path)
-        frames, present = frame_numbers(codes)
+        performance = Performance.load(path)
+        frames, present = performance.frames, performance.present
         if len(frames) and frames[-1] >= len(given):
             raise InputError(
                 f"{quoted(annotation)} has {len(given)} labels, the video has frame {frames[-1]}; "
@@ -91,10 +95,10 @@ def read_aff_wild(
         labels = given[frames]
         labels = np.where(labels >= 0, names[np.minimum(labels, len(names) - 1)], UNLABELLED)
         labels[given[frames] >= len(names)] = UNLABELLED
-        kinds.add(face_model(codes))
-        sequence = LabelledSequence(values_of(codes), labels, frames, path.stem, path.stem)
+        kinds.add((performance.face_model, performance.unit_names))
+        sequence = LabelledSequence(performance.units, labels, frames, path.stem, path.stem)
         found.append(sequence.kept(present))
-    return _one_kind(root, kinds), found
+    return LabelledData(*_one_kind(root, kinds), found)
 
 
 def read_annotation(path: Path) -> np.ndarray:
@@ -116,9 +120,7 @@ def read_annotation(path: Path) -> np.ndarray:
     return np.array(labels, np.int64)
 
 
-def read_folder(
-    root: Path, labels: Path | Scheme, emotions: Sequence[str]
-) -> tuple[FaceModel, list[LabelledSequence]]:
+def read_folder(root: Path, labels: Path | Scheme, emotions: Sequence[str]) -> LabelledData:
     """Sequences of preprocessed actors: <root>/<actor>/DECA/<clip>, or <root>/DECA/<clip>.
 
     Args:
@@ -147,13 +149,13 @@ def read_folder(
         if emotion not in emotions:
             left_out[emotion] += 1
             continue
-        codes = load_codes(path)
-        kinds.add(face_model(codes))
-        values, (frames, present) = values_of(codes), frame_numbers(codes)
+        performance = Performance.load(path)
+        kinds.add((performance.face_model, performance.unit_names))
+        values, frames, present = performance.units, performance.frames, performance.present
         label = np.full(len(values), emotions.index(emotion), np.int64)
         found.append(LabelledSequence(values, label, frames, actor, path.stem).kept(present))
     _tell_left_out(left_out)
-    return _one_kind(root, kinds), found
+    return LabelledData(*_one_kind(root, kinds), found)
 
 
 def read_table(path: Path) -> dict[str, tuple[str, str]]:
@@ -188,23 +190,6 @@ def read_table(path: Path) -> dict[str, tuple[str, str]]:
     return table
 
 
-def values_of(codes: Codes) -> np.ndarray:
-    """(T, V) float32 what a manipulator may change."""
-    return codes.units if isinstance(codes, Performance) else codes.manipulable
-
-
-def face_model(codes: Codes) -> FaceModel:
-    """Which face the parameters are of."""
-    return "rig" if isinstance(codes, Performance) else "flame"
-
-
-def frame_numbers(codes: Codes) -> tuple[np.ndarray, np.ndarray]:
-    """(T,) frame numbers and (T,) frames that show a face."""
-    if isinstance(codes, Performance):
-        return np.arange(len(codes)), codes.track.present
-    return codes.frames, codes.present
-
-
 def _code_files(root: Path) -> Iterator[Path]:
     """Files of face parameters of one actor, or of the actors in a folder."""
     if not root.is_dir():
@@ -213,7 +198,7 @@ def _code_files(root: Path) -> Iterator[Path]:
     files = [
         path
         for folder in folders
-        for path in sorted(Actor(folder).codes_folder.glob("*.safetensors"))
+        for path in sorted(Actor(folder).performances_folder.glob("*.safetensors"))
     ]
     if not files:
         raise InputError(
@@ -223,10 +208,14 @@ def _code_files(root: Path) -> Iterator[Path]:
     yield from files
 
 
-def _one_kind(root: Path, kinds: set[FaceModel]) -> FaceModel:
+def _one_kind(root: Path, kinds: set[tuple[str, tuple[str, ...]]]) -> tuple[str, tuple[str, ...]]:
+    """The face model and units of all performances."""
+    models = sorted({model for model, _ in kinds})
+    if len(models) > 1:
+        raise InputError(f"{quoted(root)} mixes units of {' and '.join(models)}; use one of them")
     if len(kinds) > 1:
-        raise InputError(f"{quoted(root)} mixes the rig's units and FLAME codes; use one of them")
-    return "rig" if "rig" in kinds else "flame"
+        raise InputError(f"{quoted(root)} mixes versions of {models[0]}; preprocess all again")
+    return next(iter(kinds), (FLAME, UNIT_NAMES))
 
 
 def _tell_left_out(left_out: Counter[str]) -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deca.face_models import open_face_model
+from deca.flame_codes import FlameCodes
 from deca.flame_pickles import pickled_state
-from deca.reconstructors import Reconstructor, make_reconstructor
 from manipulator.data.sequences import ExpressionSequence, write_sequences
 from ned.core.errors import InputError, NoFaceError, quoted
-from ned.core.face.flame_codes import FlameCodes, joined
+from ned.core.face.face_model import FaceModel
+from ned.core.face.performance import Performance, joined
 from ned.core.files.actor import VIDEO_SUFFIXES, Actor, numbered_files
 from ned.core.files.frame_files import FileWriter
 from ned.core.files.jobs import ClusterSettings, Job, SkippedError, run_all
@@ -27,8 +29,6 @@ from ned.core.progress import SILENT, Progress
 from ned.options.datasets import AffWildOptions, MeadOptions, ReconstructOptions
 from preprocessing.actor_video import Reel
 from preprocessing.crop_landmarks import MeshLandmarking
-from preprocessing.crop_masks import MeshMasking
-from preprocessing.crop_pictures import Chunk
 
 _CHUNK = 32  # frames
 _RATE = 25.0  # frames per second that face images without times are taken for
@@ -44,7 +44,7 @@ def reconstruct(options: ReconstructOptions, progress: Progress = SILENT) -> lis
         InputError: There are no images. AssetError: A file that is needed is missing.
     """
     clips = _image_clips(options.celeb)
-    reconstructor = make_reconstructor(options.reconstructor, options.device)
+    reconstructor = open_face_model(options.reconstructor, options.device)
     target = options.celeb / "DECA"
     jobs = []
     for name, files in clips.items():
@@ -81,7 +81,7 @@ def reconstruct_mead(options: MeadOptions, progress: Progress = SILENT) -> list[
         InputError: An actor has no clip. AssetError: A file that is needed is missing.
     """
     clips = {actor: mead_clips(options.root, actor) for actor in options.actors}
-    reconstructor = make_reconstructor(options.reconstructor, options.device)
+    reconstructor = open_face_model(options.reconstructor, options.device)
     jobs, results = [], {}
     for actor, found in clips.items():
         for clip in found:
@@ -108,7 +108,10 @@ def reconstruct_mead(options: MeadOptions, progress: Progress = SILENT) -> list[
                 f"{quoted(options.root / _MANIFEST)} says why"
             )
         path = options.root / f"{actor}_deca.pkl"
-        sequences = [ExpressionSequence.of(FlameCodes.load(results[c]), c.emotion) for c in done]
+        sequences = [
+            ExpressionSequence.of(FlameCodes.of(Performance.load(results[c])), c.emotion)
+            for c in done
+        ]
         write_sequences(path, sequences)
         lines.append(f"wrote {path}: {len(done)} of {len(found)} clips")
     return lines
@@ -182,9 +185,9 @@ def reconstruct_video(video: Path, result: Path, reconstructor: str, device: str
     clip = Clip.open(video)
     track = track_faces(clip)[0]
     reel = Reel(Actor(result.parent), clip, Record(result), track, 0, len(track))
-    codes = _codes_of(reel, _loaded(reconstructor, device), clip)
+    performance = _performed(reel, _loaded(reconstructor, device), clip)
     result.parent.mkdir(parents=True, exist_ok=True)
-    codes.save(result)
+    performance.save(result)
 
 
 def reconstruct_images(
@@ -197,12 +200,12 @@ def reconstruct_images(
     track = track_faces(images)[0]
     clip = Clip.open(next(iter(files.values())), duration=1.0)
     reel = _ImageReel(Actor(result.parent), clip, Record(result), track, 0, len(track))
-    codes = _codes_of(reel, _loaded(reconstructor, device), images)
-    numbers = np.array(list(files), np.int64)
-    codes = FlameCodes(**{**vars(codes), "frames": numbers})
+    performance = _performed(reel, _loaded(reconstructor, device), images)
+    performance.frames = np.array(list(files), np.int64)
     result.parent.mkdir(parents=True, exist_ok=True)
-    codes.save(result)
+    performance.save(result)
     if pickles is not None:
+        codes = FlameCodes.of(performance)
         for row, number in enumerate(files):
             write_atomically(pickles / f"{number:06d}.pkl", pickled_state(codes, row))
 
@@ -284,30 +287,28 @@ class _ImageReel(Reel):
         return np.tile(np.array([0, 0, width, height]), (len(self), 1))
 
 
-def _codes_of(reel: Reel, reconstructor: Reconstructor, footage: Clip | _Images) -> FlameCodes:
+def _performed(reel: Reel, model: FaceModel, footage: Clip | _Images) -> Performance:
     from preprocessing.boxes import cut
 
     if not reel.track.present.any():
         raise NoFaceError("no face was found")
-    if not reconstructor.of_pixels:
-        codes = reconstructor.fit(reel)
-        assert isinstance(codes, FlameCodes)
-        return codes
+    if not model.of_pixels:
+        return model.fit(reel.track, reel.crop_from_frame[reel.seen], reel.kept)
     frames = enumerate(footage.frames())
     crops = (cut(frame.rgb(), reel.boxes[row]) for row, frame in frames)
-    landmarking, masking, parts = MeshLandmarking(), MeshMasking(), []
+    landmarking, parts = MeshLandmarking(), []
     for start in range(0, reel.kept, _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, reel.kept))
         images = list(islice(crops, len(rows)))
-        chunk = Chunk(reel, rows, False, images, landmarking, masking, None)
-        parts.append(reconstructor.encode(chunk))
+        landmarks = landmarking(reel.mesh(rows)).face
+        parts.append(model.encode(images, landmarks, reel.track[rows], rows))
     return joined(parts)
 
 
 @lru_cache(maxsize=1)
-def _loaded(name: str, device: str) -> Reconstructor:
-    """The reconstructor, loaded once per process."""
-    return make_reconstructor(name, device)  # type: ignore[arg-type]
+def _loaded(name: str, device: str) -> FaceModel:
+    """The face model, loaded once per process."""
+    return open_face_model(name, device)
 
 
 def _image_clips(folder: Path) -> dict[str, dict[int, Path]]:

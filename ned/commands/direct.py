@@ -7,21 +7,20 @@ import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deca.fitting import fit
 from deca.rig import Rig, load_rig
-from manipulator.directing import Directed, Direction, direct_performance
+from manipulator.directing import direct_performance
+from manipulator.director import Directed, Direction
+from manipulator.directors import open_director
 from manipulator.prototypes import load_prototypes
-from manipulator.styles import Style, style_from
 from ned.core.errors import InputError, NoFaceError
 from ned.core.face.performance import Performance
 from ned.core.face.track import Track
 from ned.core.files.assets import require_asset
-from ned.core.files.checkpoint import require_torch
 from ned.core.files.partial import Partial
 from ned.core.film.clip import Clip
 from ned.core.film.encoder import EncoderSettings
@@ -37,9 +36,6 @@ from postprocessing.record import write_sidecar
 from postprocessing.result_sheet import ContactSheet
 from renderer.rendering import Renderer, open_renderer, rendered
 from renderer.strength import edit_strength, skipped_frames
-
-if TYPE_CHECKING:
-    from manipulator.learned import LearnedDirector
 
 log = logging.getLogger(__name__)
 
@@ -73,20 +69,20 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
     _check_results(options)
     rig, renderer = load_rig(), open_renderer(options.renderer, options.actor_model)
     timeline = _timeline(options, clip) if options.reference is None else None
-    director = _director(options, rig, progress)
-    style = _style(options, rig, progress) if director is None else None
+    reference = None
+    if options.reference is not None:
+        reference = _reference(options.reference, rig, progress)
+    director = open_director(options.director, rig, reference)
     performance = _perform(options, clip, rig, progress)
     direction = Direction(
         timeline=timeline,
-        style=style,
         intensity=options.intensity,
         regions=options.regions,
         speech_lock=options.speech_lock,
         seed=options.seed,
         variant=options.variant,
-        director=director,
     )
-    directed = direct_performance(performance, direction, rig)
+    directed = direct_performance(performance, direction, rig, director)
     performance = dataclasses.replace(performance, directed=performance.units + directed.change)
     strength = edit_strength(performance)
     unchanged = not np.any(directed.change)
@@ -199,24 +195,6 @@ def _held(track: Track, clip: Clip) -> Track:
     }
     times = np.arange(count) / float(clip.frame_rate)
     return Track(size=track.size, times=times, **held)
-
-
-def _director(options: DirectOptions, rig: Rig, progress: Progress) -> LearnedDirector | None:
-    """The networks that direct, with the style of the reference; None if rules direct."""
-    if options.director == "procedural":
-        return None
-    require_torch("the learned director")
-    from manipulator.learned import LearnedDirector
-
-    if options.reference is None:
-        return LearnedDirector.load(rig)
-    return LearnedDirector.load(rig, reference=_reference(options.reference, rig, progress))
-
-
-def _style(options: DirectOptions, rig: Rig, progress: Progress) -> Style | None:
-    if options.reference is None:
-        return None
-    return style_from(_reference(options.reference, rig, progress), rig)
 
 
 def _reference(path: Path, rig: Rig, progress: Progress) -> Performance:

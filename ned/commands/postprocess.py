@@ -1,4 +1,4 @@
-"""Postprocess: rendered faces of an experiment back into the actor's full frames."""
+"""Postprocess: an experiment drawn into the actor's frames, and written as films."""
 
 from __future__ import annotations
 
@@ -11,43 +11,152 @@ from numpy.typing import NDArray
 
 from ned.commands.render import render_faces
 from ned.core.errors import InputError, quoted
+from ned.core.face.performance import load_performances
 from ned.core.files.actor import Actor
 from ned.core.files.frame_files import FileWriter, read_numbers
-from ned.core.files.records import Record, fingerprint, locked, sweep
+from ned.core.files.records import Record, content_hash, fingerprint, locked, sweep
 from ned.core.film.clip import Clip
+from ned.core.film.encoder import EncoderSettings
 from ned.core.film.image_files import read_image, read_mask
+from ned.core.film.video import VideoWriter, find_encoder
 from ned.core.progress import SILENT, Progress
 from ned.options.postprocess import PostprocessOptions
 from ned.options.render import device_of
+from postprocessing.images2video import frame_of_picture
+from postprocessing.provenance import provenance_tags
 from renderer.experiment_conditioning import read_boxes
 
 Image = NDArray[np.uint8]
 
 _VERSION = 1  # counts up when the same input gives other pictures
 _RESULTS = ("full_frames", "faces", "images")
+_CHECKPOINTS = Path("checkpoints")
+_CONTAINERS = (".mp4", ".mov", ".m4v", ".mkv")
+_TOLD = 5  # untouched stretches of a film
 
 
 def postprocess(options: PostprocessOptions, progress: Progress = SILENT) -> list[str]:
-    """Render, unalign and blend; returns lines.
+    """Draw an experiment, and write each of the actor's videos with it as a film; returns lines.
 
-    Every frame of a video that has a rendered face gets a full frame; those without a face are
-    written as they were filmed, so that picture and sound stay together.
+    Warp and hybrid draw into the decoded frames, as `ned direct`. The neural renderer draws aligned
+    faces, which are turned back and blended into full frames as pictures, as NED does it; frames
+    without a rendered face stay as they were filmed, so that picture and sound stay together.
 
     Raises:
-        InputError: The folder is not preprocessed in test mode, or there is no rendered face.
+        InputError: The folder is not preprocessed in test mode, or there is nothing to draw.
         AssetError: A checkpoint is of another layout, or a file that FLAME needs is missing.
         OutputError: A file cannot be written.
     """
+    actor = Actor.open(options.celeb_path)
+    experiment = actor.experiment(options.exp_name)
+    find_encoder(options.codec)
+    name = _renderer(options, experiment)
+    if name == "neural":
+        return _blend_faces(options, actor, experiment, progress)
+    return _draw_films(options, name, actor, experiment, progress)
+
+
+def _renderer(options: PostprocessOptions, experiment: Actor) -> str:
+    """The renderer that is asked for, or whose networks are there."""
+    if options.renderer != "auto":
+        return options.renderer
+    if options.skip_render or experiment.frames("faces_aligned"):
+        return "neural"
+    folder = options.checkpoints_dir
+    if folder is None:
+        return "neural" if _CHECKPOINTS.is_dir() else "warp"
+    from renderer.hybrid.renderer import NETWORK
+
+    return "hybrid" if (folder / NETWORK).is_file() else "neural"
+
+
+def _draw_films(
+    options: PostprocessOptions,
+    name: str,
+    actor: Actor,
+    experiment: Actor,
+    progress: Progress,
+) -> list[str]:
+    """Every video of an experiment of the rig, drawn as `ned direct` draws."""
+    from deca.rig import load_rig
+    from renderer.rendering import open_renderer, rendered
+    from renderer.strength import edit_strength, skipped_frames
+
+    performances = load_performances(experiment)
+    for path, performance in performances.items():
+        if performance.face_model != "rig" or performance.directed is None:
+            raise InputError(
+                f"{quoted(path)} is no directed performance of the rig, which --renderer {name} "
+                "draws; make it with manipulator/test.py, or give --renderer neural"
+            )
+    videos = {video.stem: video for video in actor.videos}
+    unknown = [path for path in performances if path.stem not in videos]
+    if unknown:
+        raise InputError(f"{quoted(unknown[0])} belongs to no video of {quoted(actor.folder)}")
+    renderer = open_renderer(name, options.checkpoints_dir)
+    rig, settings = load_rig(), EncoderSettings(codec=options.codec)
+    lines = []
+    with locked(experiment.lock_file, experiment.folder):
+        for path, performance in performances.items():
+            clip = Clip.open(videos[path.stem])
+            film = _film(experiment, clip)
+            strength = edit_strength(performance)
+            made = _film_hash(options, name, clip, content_hash(path))
+            record = Record.load(experiment.state_file(clip.path, "json"))
+            if record.made.get("film") != made or "film" not in record.done or not film.is_file():
+                record.begin({"film": made})
+                tags = provenance_tags(options.exp_name)
+                with (
+                    progress.stage("rendering", len(performance)) as step,
+                    VideoWriter(film, clip, settings, tags) as writer,
+                ):
+                    frames = rendered(clip, performance, strength, rig, options.shading, renderer)
+                    for _, frame in frames:
+                        writer.write(frame)
+                        step(1)
+                record.finish({"film"})
+            edited = int((strength > 1e-3).sum())
+            lines.append(f"{film}: {edited} of {len(performance)} frames directed")
+            lines += [
+                f"  frames {first}-{last} untouched: {why}"
+                for first, last, why in skipped_frames(performance, strength)[:_TOLD]
+            ]
+    return lines
+
+
+def _film(experiment: Actor, clip: Clip) -> Path:
+    """Where the film of a video of an experiment lies."""
+    suffix = clip.path.suffix.lower()
+    return experiment.folder / f"{clip.path.stem}{suffix if suffix in _CONTAINERS else '.mkv'}"
+
+
+def _film_hash(options: PostprocessOptions, name: str, clip: Clip, source: str) -> str:
+    folder = options.checkpoints_dir
+    networks = []
+    if folder is not None and name == "hybrid":
+        networks = [content_hash(path) for path in sorted(folder.glob("*.safetensors"))]
+    return fingerprint(
+        version=_VERSION,
+        renderer=name,
+        networks=networks,
+        shading=options.shading,
+        codec=options.codec,
+        source=source,
+        video=content_hash(clip.path),
+    )
+
+
+def _blend_faces(
+    options: PostprocessOptions, actor: Actor, experiment: Actor, progress: Progress
+) -> list[str]:
+    """Render aligned faces, unalign and blend them, and write films of the full frames."""
     from postprocessing.blend import Blending
 
     blending = Blending(options.method, options.levels, options.copied_levels)
-    actor = Actor.open(options.celeb_path)
-    experiment = actor.experiment(options.exp_name)
     if not options.skip_render:
         device = device_of(options.gpu_ids)
-        render_faces(
-            actor, experiment, options.checkpoints_dir, progress, options.which_epoch, device
-        )
+        folder = options.checkpoints_dir or _CHECKPOINTS
+        render_faces(actor, experiment, folder, progress, options.which_epoch, device)
     faces = experiment.frames("faces_aligned")
     if not faces:
         raise InputError(
@@ -71,11 +180,43 @@ def postprocess(options: PostprocessOptions, progress: Progress = SILENT) -> lis
                 record.begin(dict.fromkeys(kinds, made))
             _blend_reel(reel, experiment, kinds, options, blending, progress)
             record.finish(set(kinds))
+            film = _film_of_pictures(reel, experiment, record, made, options, progress)
             lines.append(
-                f"{experiment.folder_of('full_frames')}: {reel.count} frames of "
-                f"{reel.video.name}, {len(reel.faces)} with a rendered face"
+                f"{film}: {reel.count} frames, {len(reel.faces)} with a rendered face; as pictures "
+                f"in {experiment.folder_of('full_frames')}"
             )
     return lines
+
+
+def _film_of_pictures(
+    reel: _Reel,
+    experiment: Actor,
+    record: Record,
+    made: str,
+    options: PostprocessOptions,
+    progress: Progress,
+) -> Path:
+    """The full frames of one video as a film; frames without a rendered face are the source's."""
+    clip = Clip.open(reel.video)
+    film = _film(experiment, clip)
+    made = fingerprint(pictures=made, codec=options.codec)
+    if record.made.get("film") == made and "film" in record.done and film.is_file():
+        return film
+    record.begin({"film": made})
+    tags, settings = provenance_tags(options.exp_name), EncoderSettings(codec=options.codec)
+    with (
+        progress.stage("writing", reel.count) as step,
+        VideoWriter(film, clip, settings, tags) as writer,
+    ):
+        for frame in clip.frames():
+            number = reel.first + frame.index
+            if number in reel.faces:
+                picture = experiment.frame_file("full_frames", number)
+                frame = frame_of_picture(clip, picture, frame.index, frame.pts, frame.duration)
+            writer.write(frame)
+            step(1)
+    record.finish({"film"})
+    return film
 
 
 @dataclass(frozen=True, eq=False)

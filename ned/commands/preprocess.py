@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deca.reconstructors import Codes, Reconstructor, make_reconstructor
+from deca.face_models import open_face_model
 from ned.core.errors import InputError, quoted
-from ned.core.face.flame_codes import FlameCodes, joined
+from ned.core.face.face_model import FaceModel
+from ned.core.face.performance import Performance, joined
 from ned.core.files.actor import KINDS, Actor
 from ned.core.files.assets import find_asset
 from ned.core.files.frame_files import FileWriter
@@ -47,16 +48,16 @@ def preprocess(options: PreprocessOptions, progress: Progress = SILENT) -> list[
     split = options.split if options.mode == "train" else None
     actor = dataclasses.replace(Actor.open(options.celeb_path), split=split)
     _ = actor.videos
-    reconstructor = make_reconstructor(options.reconstructor, options.device)
+    model = open_face_model(options.reconstructor, options.device)
     landmarking = make_landmarking(options.landmarks, options.device)
     masking = make_masking(_masks(options), options.device)
     with locked(actor.lock_file, actor.folder):
         reels = open_reels(actor, options.actor, progress)
-        tools = (reconstructor, landmarking, masking)
+        tools = (model, landmarking, masking)
         plans = [_Plan.of(reel, options, *tools) for reel in reels]
         if all(plan.finished for plan in plans):
             return [_summary(actor, reels, options, unchanged=True)]
-        reconstructor.check()
+        model.check()
         landmarking.check()
         remove_stale(actor, reels, [plan.hashes for plan in plans])
         for kind in plans[0].kinds:
@@ -90,7 +91,7 @@ class _Plan:
     """What is to be made of one reel, and of what."""
 
     reel: Reel
-    reconstructor: Reconstructor
+    model: FaceModel
     landmarking: Landmarking
     masking: Masking
     kinds: tuple[str, ...]
@@ -103,31 +104,29 @@ class _Plan:
         cls,
         reel: Reel,
         options: PreprocessOptions,
-        reconstructor: Reconstructor,
+        model: FaceModel,
         landmarking: Landmarking,
         masking: Masking,
     ) -> _Plan:
         kinds = kinds_of(options.mode, options.keep_all)
         track = reel.tracking_hash
         points = fingerprint(track=track, by=landmarking.fingerprint)
-        model = fingerprint(
-            input=points if reconstructor.of_pixels else track, by=reconstructor.fingerprint
-        )
-        codes = fingerprint(model=model, first=reel.first, kept=reel.kept)
+        face = fingerprint(input=points if model.of_pixels else track, by=model.fingerprint)
+        codes = fingerprint(model=face, first=reel.first, kept=reel.kept)
         masks = fingerprint(track=track, by=masking.fingerprint)
         mouth = options.mode == "train"
         parents: dict[str, object] = {
             **dict.fromkeys(("images", "full_frames"), track),
             **dict.fromkeys(_SKETCHED, (points, mouth)),
             **dict.fromkeys((*_MASKED, *_FACES), (masks, points)),
-            **dict.fromkeys(_DRAWN, (model, points)),
+            **dict.fromkeys(_DRAWN, (face, points)),
         }
         hashes = {
             kind: fingerprint(kind=kind, version=_VERSIONS[kind], parents=parents[kind])
             for kind in kinds
         }
         boxes = fingerprint(track=track, what="boxes") if options.mode == "test" else None
-        return cls(reel, reconstructor, landmarking, masking, kinds, hashes, codes, boxes)
+        return cls(reel, model, landmarking, masking, kinds, hashes, codes, boxes)
 
     @property
     def finished(self) -> bool:
@@ -142,7 +141,9 @@ class _Plan:
 
     @property
     def has_codes(self) -> bool:
-        return self._has("codes", self.codes_hash, self.reel.actor.codes_file(self.reel.video))
+        return self._has(
+            "codes", self.codes_hash, self.reel.actor.performance_file(self.reel.video)
+        )
 
     @property
     def has_boxes(self) -> bool:
@@ -172,19 +173,21 @@ def _make(plan: _Plan, options: PreprocessOptions, progress: Progress) -> None:
     record.begin(plan.hashes)
     if plan.boxes_hash is not None and not plan.has_boxes:
         _write_boxes(plan)
-    codes: Codes | None = None
-    path = reel.actor.codes_file(reel.video)
+    performance: Performance | None = None
+    path = reel.actor.performance_file(reel.video)
     if plan.has_codes:
-        codes = plan.reconstructor.load(path)
-    elif not plan.reconstructor.of_pixels:
-        codes = plan.reconstructor.fit(reel, progress)
-        _save_codes(plan, codes)
+        performance = Performance.load(path)
+    elif not plan.model.of_pixels:
+        maps = reel.crop_from_frame[reel.seen]
+        performance = plan.model.fit(reel.track, maps, reel.kept, progress)
+        performance.frames = reel.first + np.arange(len(performance))
+        _save(plan, performance)
     missing = {kind: plan.missing(kind) for kind in plan.kinds}
-    if codes is None or any(rows.any() for rows in missing.values()):
-        _make_frames(plan, missing, codes, options, progress)
-    if codes is None:
+    if performance is None or any(rows.any() for rows in missing.values()):
+        _make_frames(plan, missing, performance, options, progress)
+    if performance is None:
         parts = [plan.part_file(start) for start in range(0, reel.kept, _CHUNK)]
-        _save_codes(plan, joined([FlameCodes.load(part) for part in parts]))
+        _save(plan, joined([Performance.load(part) for part in parts]))
         for part in reel.actor.state_file(reel.video, "json").parent.glob(
             f"{reel.video.name}.codes-*"
         ):
@@ -192,12 +195,12 @@ def _make(plan: _Plan, options: PreprocessOptions, progress: Progress) -> None:
     record.finish(plan.hashes)
 
 
-def _save_codes(plan: _Plan, codes: Codes) -> None:
+def _save(plan: _Plan, performance: Performance) -> None:
     reel = plan.reel
-    path = reel.actor.codes_file(reel.video)
+    path = reel.actor.performance_file(reel.video)
     path.parent.mkdir(exist_ok=True)
     reel.record.begin({"codes": plan.codes_hash})
-    codes.save(path)
+    performance.save(path)
     reel.record.finish({"codes"})
 
 
@@ -215,7 +218,7 @@ def _write_boxes(plan: _Plan) -> None:
 def _make_frames(
     plan: _Plan,
     missing: Mapping[str, NDArray[np.bool_]],
-    codes: Codes | None,
+    performance: Performance | None,
     options: PreprocessOptions,
     progress: Progress,
 ) -> None:
@@ -234,7 +237,7 @@ def _make_frames(
     for start in range(0, reel.kept, _CHUNK):  # a chunk has all of its crops or none
         rows = slice(start, start + _CHUNK)
         pixels[rows] = needed[rows] & pixels[rows].any()
-    if codes is None:  # they come from the crops of whole chunks
+    if performance is None:  # it comes from the crops of whole chunks
         for start in range(0, reel.kept, _CHUNK):
             if not plan.part_file(start).is_file():
                 needed[start : start + _CHUNK] = pixels[start : start + _CHUNK] = True
@@ -257,11 +260,10 @@ def _make_frames(
                 draw=None,
                 previous_mask=_mask_before(reel, int(rows[0]), previous),
             )
-            if codes is None:
-                own = _part(plan, start, chunk, rows)
-                chunk.draw = partial(plan.reconstructor.draw, own, rows - start)
+            if performance is None:
+                chunk.draw = partial(plan.model.draw, _part(plan, start, chunk), rows - start)
             else:
-                chunk.draw = partial(plan.reconstructor.draw, codes, rows)
+                chunk.draw = partial(plan.model.draw, performance, rows)
             for kind in plan.kinds:
                 if kind != "full_frames" and missing[kind][rows].any():
                     _write(chunk, kind, missing[kind], writer)
@@ -269,14 +271,17 @@ def _make_frames(
             step(len(rows))
 
 
-def _part(plan: _Plan, start: int, chunk: Chunk, rows: NDArray[np.int64]) -> FlameCodes:
-    """The codes of a whole chunk, as saved by a run that was killed, or estimated now."""
+def _part(plan: _Plan, start: int, chunk: Chunk) -> Performance:
+    """The performance of a whole chunk, as saved by a run that was killed, or estimated now."""
     path = plan.part_file(start)
     if path.is_file():
-        return FlameCodes.load(path)
-    codes = plan.reconstructor.encode(chunk)
-    codes.save(path)
-    return codes
+        return Performance.load(path)
+    reel, rows = plan.reel, chunk.rows
+    performance = plan.model.encode(
+        chunk.images, chunk.landmarks, reel.track[rows], reel.first + rows
+    )
+    performance.save(path)
+    return performance
 
 
 def _write(chunk: Chunk, kind: str, missing: NDArray[np.bool_], writer: FileWriter) -> None:

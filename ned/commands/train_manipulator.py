@@ -21,7 +21,8 @@ from ned.options.manipulate import device_of
 from ned.options.train_manipulator import TrainManipulatorOptions
 
 if TYPE_CHECKING:
-    from manipulator.checkpoints import FaceModel, Manipulator
+    from manipulator.checkpoints import Manipulator
+    from manipulator.data.sources import LabelledData
     from manipulator.data.windows import LabelledSequence, Windows
     from manipulator.networks import NetworkSettings
     from manipulator.training import Trainer, TrainingSettings
@@ -37,11 +38,12 @@ class Material:
     """What is learned from.
 
     Attributes:
-        face_model: of all sequences. training, validation: of different actors.
+        face_model, unit_names: of all sequences. training, validation: of different actors.
         clips: validation sequences, to draw; training ones where there are none.
     """
 
-    face_model: FaceModel
+    face_model: str
+    unit_names: tuple[str, ...]
     training: Windows
     validation: Windows
     clips: Sequence[LabelledSequence]
@@ -70,7 +72,7 @@ def train_manipulator(options: TrainManipulatorOptions, progress: Progress = SIL
         manipulator.networks,
         material.training.normalised(mean, spread),
         material.validation.normalised(mean, spread),
-        _settings(options, material.face_model),
+        _settings(options, material),
         fabric,
     )
     if not fabric.is_global_zero:
@@ -87,7 +89,8 @@ def gather(
     """Read the data and give every actor to training or validation; raises InputError."""
     from manipulator.data.windows import cut_windows, split_actors
 
-    face_model, sequences = _read(options, emotions, progress)
+    data = _read(options, emotions, progress)
+    sequences = data.sequences
     if not sequences:
         raise InputError(
             f"{quoted(options.train_root or '')} holds no clip with one of the emotions "
@@ -101,7 +104,8 @@ def gather(
     if missing and len(training):
         log.warning("no training clip shows %s", ", ".join(missing))
     return Material(
-        face_model,
+        data.face_model,
+        data.unit_names,
         training,
         cut_windows(split.validation, options.seq_len, options.hop_len),
         split.validation or split.training,
@@ -114,18 +118,15 @@ def make_manipulator(
     """New networks for the data, or those to finetune."""
     from manipulator.checkpoints import Manipulator
     from manipulator.data.windows import normalisation
-    from manipulator.networks import Networks
+    from manipulator.networks import Networks, is_as_given
 
     settings = _network_settings(options, material, emotions)
-    names: tuple[str, ...] = ()
     mean = np.zeros(settings.values, np.float32)
     spread = np.ones(settings.values, np.float32)
-    if material.face_model == "rig":
-        from deca.rig import load_rig
-
-        names = load_rig().names
-        if len(material.training):
-            mean, spread = normalisation(material.training)
+    as_given = is_as_given(material.face_model)
+    names = () if as_given else material.unit_names
+    if not as_given and len(material.training):
+        mean, spread = normalisation(material.training)
     record = {
         "version": __version__,
         "options": dataclasses.asdict(options),
@@ -227,17 +228,17 @@ def _emotions(options: TrainManipulatorOptions) -> tuple[str, ...]:
 
 def _read(
     options: TrainManipulatorOptions, emotions: Sequence[str], progress: Progress
-) -> tuple[FaceModel, list[LabelledSequence]]:
+) -> LabelledData:
     from manipulator.data import sources
 
     root, labels = options.train_root, options.annotations_path
     if options.database == "synthetic":
-        return "rig", _made_up(options, emotions, progress)
+        return _made_up(options, emotions, progress)
     assert root is not None
     if options.database == "mead":
         actors = (*options.selected_actors, *options.selected_actors_val)
         both = bool(options.selected_actors and options.selected_actors_val)
-        return "flame", sources.read_mead(root, emotions, actors if both else ())
+        return sources.read_mead(root, emotions, actors if both else ())
     if options.database == "aff-wild2":
         assert labels is not None
         return sources.read_aff_wild(root, labels, emotions)
@@ -250,35 +251,38 @@ def _read(
 
 def _made_up(
     options: TrainManipulatorOptions, emotions: Sequence[str], progress: Progress
-) -> list[LabelledSequence]:
+) -> LabelledData:
     from deca.rig import load_rig
+    from manipulator.data.sources import LabelledData
     from manipulator.data.synthetic import make_performances
     from manipulator.data.windows import LabelledSequence
 
     with progress.stage("making up", options.count) as step:
-        made = make_performances(options.count, load_rig(), options.seed)
+        rig = load_rig()
+        made = make_performances(options.count, rig, options.seed)
         step(options.count)
     known = {performance.emotion for performance in made}
     for name in emotions:
         if name not in known and options.emotions:
             raise InputError(f"there is no made-up {name!r}; there is {', '.join(sorted(known))}")
-    return [
+    sequences = [
         LabelledSequence.of(
             one.units, emotions.index(one.emotion), f"{one.actor:03d}", f"take {number}"
         )
         for number, one in enumerate(made)
         if one.emotion in emotions
     ]
+    return LabelledData("rig", rig.names, sequences)
 
 
 def _network_settings(
     options: TrainManipulatorOptions, material: Material, emotions: Sequence[str]
 ) -> NetworkSettings:
-    from manipulator.networks import PRESETS, for_values
+    from manipulator.networks import PRESETS, for_values, is_as_given
 
     size = options.size
     if size == "auto":
-        size = "ned" if material.face_model == "flame" else "rig"
+        size = "ned" if is_as_given(material.face_model) else "rig"
     values = material.training.values.shape[1]
     return dataclasses.replace(
         for_values(PRESETS[size], values, emotions),
@@ -289,15 +293,14 @@ def _network_settings(
     )
 
 
-def _settings(options: TrainManipulatorOptions, face_model: FaceModel) -> TrainingSettings:
+def _settings(options: TrainManipulatorOptions, material: Material) -> TrainingSettings:
     from manipulator.losses import LossSettings
+    from manipulator.networks import is_as_given
     from manipulator.training import TrainingSettings
 
-    columns, floor = (0,), 0.0
-    if face_model == "rig":
-        from deca.rig import load_rig
-
-        columns, floor = load_rig().columns("jaw_open"), _QUIET
+    names = material.unit_names
+    columns = tuple(k for k, name in enumerate(names) if name.startswith("jaw_open"))
+    floor = 0.0 if is_as_given(material.face_model) else _QUIET
     losses = LossSettings(
         options.lambda_sty, options.lambda_cyc, options.lambda_mouth, columns, floor
     )

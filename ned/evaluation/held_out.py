@@ -64,7 +64,7 @@ class HeldOut:
             )
         firsts, takes, maps = [], [], []
         for video in actor.videos:
-            performance = Performance.load(actor.codes_file(video))
+            performance = Performance.load(actor.performance_file(video))
             takes.append((performance, _pictures(Clip.open(video))))
             firsts.append(video_starts(actor)[video.stem][0])
             crops = FaceCrops.of(performance, size).crop_from_image

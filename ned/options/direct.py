@@ -16,8 +16,6 @@ from ned.core.film.encoder import EncoderSettings
 from ned.core.script.notation import check_intensity
 
 Region = Literal["brows", "eyes", "mouth"]
-Director = Literal["procedural", "learned"]
-RendererName = Literal["warp", "hybrid", "neural"]
 REGIONS: tuple[Region, ...] = ("brows", "eyes", "mouth")
 
 _STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
@@ -71,10 +69,10 @@ class DirectOptions:
     """Which face, counted from 0 for the largest."""
     tracker: Literal["mesh", "bundle"] = "mesh"
     """What follows faces: MediaPipe's mesh, or its Face Landmarker bundle (`ned assets`)."""
-    director: Director = "procedural"
+    director: str = "procedural"
     """Who decides what the face does: rules (procedural), or networks that were trained on
     made-up performances (learned; needs torch)."""
-    renderer: RendererName = "warp"
+    renderer: str = "warp"
     """What draws the face: its own pixels, moved (warp); these, finished by a network of the actor
     (hybrid); or a network alone (neural; `ned train-renderer`)."""
     actor_model: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
@@ -140,13 +138,6 @@ class DirectOptions:
             _check_range("--variant", self.variant, 0)
         if self.duration is not None and not 0 < self.duration < float("inf"):
             raise InputError(f"--duration is {self.duration:g}, give seconds above 0")
-        if (self.renderer == "warp") != (self.actor_model is None):
-            raise InputError(
-                "--actor-model is for --renderer hybrid or neural; the warp needs none"
-                if self.renderer == "warp"
-                else f"--renderer {self.renderer} needs --actor-model DIR, the folder of a network "
-                "that was trained on the actor"
-            )
         if not self.regions or not set(self.regions) <= set(REGIONS):
             raise InputError(f"--regions needs one or more of {', '.join(REGIONS)}")
         _ = self.rate

@@ -46,13 +46,17 @@ def _folders(
 
 @dataclass(frozen=True)
 class ManipulateOptions:
-    """Translate the expressions of an actor's footage with the learned manipulator."""
+    """Translate the expressions of an actor's footage: the second stage of the staged road."""
 
     celeb: Path
     """The actor's folder, preprocessed in test mode."""
     checkpoints_dir: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")] = None
     """Folder (or file) of a trained manipulator: NED's 02_nets.pth or ours. By default
     ./manipulator_checkpoints where there is one, else the one that ships for the rig."""
+    director: str = "auto"
+    """Who says what changes: procedural (rules for the rig, as `ned direct`), learned (networks),
+    or auto: learned where --checkpoints_dir or ./manipulator_checkpoints is there, or the face is
+    FLAME; else procedural, which needs no torch."""
     trg_emotions: Annotated[tuple[str, ...], arg(constructor=_words)] = ()
     """Emotions to show, one after the other."""
     ref_dirs: Annotated[tuple[Path, ...], arg(constructor=_folders)] = ()

@@ -16,14 +16,22 @@ Place = Literal["frame", "crop", "box"]
 
 @dataclass(frozen=True)
 class PostprocessOptions:
-    """Render an experiment's faces and put them back into the actor's full frames."""
+    """Draw an experiment's faces into the actor's full frames, and write them as films."""
 
     celeb_path: Positional[Path]
     """The actor's folder, preprocessed in test mode."""
     exp_name: Positional[str]
     """The experiment: a sub-folder, as named with manipulator/test.py."""
-    checkpoints_dir: Positional[Path] = Path("checkpoints")
-    """The actor's trained renderer."""
+    checkpoints_dir: Positional[Path | None] = None
+    """The actor's trained renderer: a folder of `ned train-renderer` or `ned train-hybrid`."""
+    renderer: str = "auto"
+    """Who draws: warp (the frame's own pixels, as `ned direct`; needs no training), hybrid or
+    neural (networks of <checkpoints_dir>), or auto: what lies in <checkpoints_dir> (by default
+    ./checkpoints where there is one), else the warp."""
+    shading: float = 1.0
+    """With warp and hybrid: strength of the light and shade of new folds, 0 to 1."""
+    codec: str = "libx264"
+    """The films' encoder, as for `ned direct`."""
     which_epoch: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """The renderer's epoch; by default the latest, or 20 of a folder that NED trained."""
     gpu_ids: Annotated[str, arg(metavar="ID")] = "auto"
@@ -50,3 +58,5 @@ class PostprocessOptions:
             if value not in get_args(kind):
                 known = ", ".join(get_args(kind))
                 raise InputError(f"--{flag} is {value!r}, give one of {known}")
+        if not 0 <= self.shading <= 1:
+            raise InputError(f"--shading is {self.shading:g}, give 0 to 1")

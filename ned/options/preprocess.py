@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from ned.core.errors import InputError
 
-Reconstructor = Literal["rig", "deca", "flame-fit"]
 Masks = Literal["auto", "mesh", "fsgan"]
 Landmarks = Literal["mesh", "face-alignment"]
 MODES = ("train", "test", "reference")
@@ -25,9 +24,9 @@ class PreprocessOptions:
     mode: Annotated[Positional[str], arg(metavar="{train,test,reference}")]
     """train: a renderer will learn from it; test: it will be edited; reference: its expressions
     will be taken over."""
-    reconstructor: Reconstructor = "rig"
-    """The 3D face: our rig, FLAME by DECA's networks, or FLAME fitted to landmarks. The last two
-    need files that you have to get (`ned assets`)."""
+    reconstructor: str = "rig"
+    """The 3D face: our rig, FLAME by networks (deca), or FLAME fitted to landmarks (flame-fit). The
+    last two need files that you have to get (`ned assets`)."""
     masks: Masks = "auto"
     """Which pixels are the face: mesh (tracked), fsgan (a network, slow), or auto: fsgan with
     deca where its file is there."""
@@ -49,9 +48,6 @@ class PreprocessOptions:
             raise InputError(
                 f"the mode is {self.mode!r}, give {', '.join(MODES[:-1])} or reference"
             )
-        if self.reconstructor not in get_args(Reconstructor):
-            known = ", ".join(get_args(Reconstructor))
-            raise InputError(f"--reconstructor is {self.reconstructor!r}, give one of {known}")
         if self.split < 3:
             raise InputError(f"--split is {self.split}, give 3 frames or more")
         if self.actor < 0:

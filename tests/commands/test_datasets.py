@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from places import ROOT
 
 import ned.commands.datasets
+from deca.flame_codes import FlameCodes
 from manipulator.data.sequences import ExpressionSequence, read_sequences, write_sequences
 from ned.commands.datasets import largest_boxes, mead_clips, read_labels, reconstruct_mead
 from ned.core.errors import InputError
-from ned.core.face.flame_codes import FlameCodes
+from ned.core.face.performance import Performance
 from ned.core.files.jobs import read_manifest
 from ned.core.film.image_files import read_image
 from ned.options.datasets import MeadOptions
@@ -89,7 +90,9 @@ def test_mead_by_its_script(root: Path, assets: Path, monkeypatch: pytest.Monkey
     sequences = read_sequences(root / "M003_deca.pkl")
     assert [one.emotion for one in sequences] == ["happy", "neutral", "neutral"]
     assert all(one.values.shape == (5, 53) for one in sequences)
-    codes = FlameCodes.load(root / "M003" / "DECA" / "front_happy_level_3_001.safetensors")
+    codes = FlameCodes.of(
+        Performance.load(root / "M003" / "DECA" / "front_happy_level_3_001.safetensors")
+    )
     np.testing.assert_array_equal(sequences[0].values[:, :3], codes.pose[:, 3:])
     np.testing.assert_array_equal(sequences[0].values[:, 3:], codes.expression)
     with (root / "M003_deca.pkl").open("rb") as file:
@@ -172,7 +175,7 @@ def test_aff_wild_by_its_script(portrait: NDArray[np.uint8], assets: Path, tmp_p
     words = ("--celeb", target, "--reconstructor", "flame-fit", "--pickles")
     result = script("reconstruct.py", assets, *words)
     assert result.returncode == 0, result.stderr
-    codes = FlameCodes.load(target / "DECA" / "one.safetensors")
+    codes = FlameCodes.of(Performance.load(target / "DECA" / "one.safetensors"))
     assert codes.frames.tolist() == [0, 1, 2, 4, 6, 7, 8, 9]
     pickles = sorted(path.name for path in (target / "DECA" / "one").iterdir())
     assert pickles == [f"{frame:06d}.pkl" for frame in codes.frames]

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 import ned.commands.direct
 from deca.fitting import fit
 from deca.rig import Rig, load_rig
-from manipulator.directing import Direction, direct_performance
+from manipulator.directing import direct_performance
+from manipulator.director import Direction
 from ned.commands.direct import DirectResult, direct, track_actor
 from ned.core.errors import InputError, OutputError
 from ned.core.face import mesh as face

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 import manipulator.test
 from deca.flame import load_flame
+from deca.flame_codes import FlameCodes
 from deca.rig import load_rig
 from manipulator.checkpoints import (
     Manipulator,
@@ -33,9 +34,14 @@ from manipulator.translation import label_styles, shared_wishes, translate_value
 from ned.cli import main
 from ned.commands.manipulate import manipulate
 from ned.core.errors import AssetError, InputError
-from ned.core.face.flame_codes import FlameCodes
 from ned.core.face.performance import Performance
 from ned.options.manipulate import ManipulateOptions
+
+
+def directed_codes(path: Path) -> FlameCodes:
+    """FLAME codes as an experiment directs them; as they are without one."""
+    performance = Performance.load(path)
+    return FlameCodes.of(performance, performance.shown)
 
 
 @pytest.fixture(autouse=True)
@@ -77,8 +83,8 @@ def flame_actor(tmp_path: Path) -> Path:
     """An actor with two clips, one of them shorter than a window."""
     folder = tmp_path / "actor"
     (folder / "DECA").mkdir(parents=True)
-    flame_codes(24).save(folder / "DECA" / "long.safetensors")
-    flame_codes(5, 1, 24).save(folder / "DECA" / "short.safetensors")
+    flame_codes(24).performance().save(folder / "DECA" / "long.safetensors")
+    flame_codes(5, 1, 24).performance().save(folder / "DECA" / "short.safetensors")
     return folder
 
 
@@ -145,8 +151,8 @@ def test_flame_clips_become_an_experiment(
     loaded = load_manipulator(published / "02_nets.pth")
     styles = label_styles(loaded.networks, 0)[[4, 1]]
     for name in ("long", "short"):
-        source = FlameCodes.load(flame_actor / "DECA" / f"{name}.safetensors")
-        result = FlameCodes.load(flame_actor / "both" / "DECA" / f"{name}.safetensors")
+        source = directed_codes(flame_actor / "DECA" / f"{name}.safetensors")
+        result = directed_codes(flame_actor / "both" / "DECA" / f"{name}.safetensors")
         wishes = shared_wishes(styles, len(source))
         wanted = translate_values(source.manipulable, wishes, loaded)
         np.testing.assert_allclose(result.manipulable, wanted, atol=1e-5)
@@ -310,8 +316,8 @@ def test_a_frozen_mouth_of_flame_needs_flames_files(
     files = write_flame_files(tmp_path / "assets")
     assert files.flame.is_file()
     manipulate(options)
-    source = FlameCodes.load(flame_actor / "DECA" / "long.safetensors")
-    result = FlameCodes.load(flame_actor / "exp" / "DECA" / "long.safetensors")
+    source = directed_codes(flame_actor / "DECA" / "long.safetensors")
+    result = directed_codes(flame_actor / "exp" / "DECA" / "long.safetensors")
     assert np.array_equal(source.pose, result.pose)
     rows = FlameLock(load_flame(files.flame, files.landmarks)).functionals(source.pose[:, 3:])
     change = result.expression - source.expression
@@ -327,7 +333,10 @@ def test_a_frozen_mouth_of_flame_needs_flames_files(
         ("--trg_emotions happy --which_epoch two", "--which_epoch is 'two'"),
         ("--trg_emotions happy --checkpoints_dir nowhere", "'nowhere' does not exist"),
         ("--trg_emotions happy --checkpoints_dir {empty}", "holds no manipulator checkpoint"),
-        ("--trg_emotions happy --checkpoints_dir {for_rig}", "holds FLAME codes, but the manip"),
+        (
+            "--trg_emotions happy --checkpoints_dir {for_rig}",
+            "holds units of the face model flame, but",
+        ),
         ("--trg_emotions happy --ref_dirs {actor}", "--trg_emotions and --ref_dirs given"),
         ("--timeline happy", "not a key"),
         ("", "none given; give one of --trg_emotions"),
@@ -363,7 +372,7 @@ def test_neds_weights_are_not_for_the_rig(
     words = ["--checkpoints_dir", str(published), "--trg_emotions", "happy"]
     assert main(["manipulate", "--celeb", str(rig_actor), *words]) == 1
     said = capsys.readouterr().err
-    assert "holds the rig's units, but the manipulator" in said and "is for FLAME codes" in said
+    assert "holds units of the face model rig, but" in said and "is for flame;" in said
 
 
 def test_damaged_checkpoints_are_refused(published: Path, tmp_path: Path) -> None:

@@ -13,12 +13,17 @@ from conftest import write_talking_clip
 from numpy.typing import NDArray
 from places import ROOT
 
+from ned.commands.direct import direct
+from ned.commands.manipulate import manipulate
 from ned.commands.postprocess import postprocess
 from ned.commands.preprocess import preprocess
 from ned.core.errors import InputError
+from ned.core.face.performance import Performance
 from ned.core.files.actor import Actor
 from ned.core.film.clip import Clip
 from ned.core.film.image_files import read_image, read_mask, write_image
+from ned.options import DirectOptions
+from ned.options.manipulate import ManipulateOptions
 from ned.options.postprocess import PostprocessOptions
 from ned.options.preprocess import PreprocessOptions
 
@@ -52,14 +57,14 @@ def originals(actor: Actor) -> list[NDArray[np.uint8]]:
 
 def test_the_sources_own_faces_give_the_source(rendered: Actor) -> None:
     lines = postprocess(PostprocessOptions(rendered.folder, "same", skip_render=True))
-    assert len(lines) == 2 and lines[0].endswith("5 frames of a.mp4, 5 with a rendered face")
+    assert len(lines) == 2 and "a.mp4: 5 frames, 5 with a rendered face" in lines[0]
     results = rendered.experiment("same").frames("full_frames")
     assert list(results) == list(range(FRAMES))
     for whole, path in zip(originals(rendered), results.values(), strict=True):
         apart = np.abs(read_image(path).astype(int) - whole)
         assert apart.mean() < 0.5 and np.percentile(apart, 99) < 8
     assert {path.name for path in rendered.experiment("same").folder.iterdir()} == (
-        {"faces_aligned", "full_frames", ".ned"}
+        {"faces_aligned", "full_frames", "a.mp4", "b.mp4", ".ned"}
     )
 
 
@@ -159,3 +164,58 @@ def test_a_damaged_face_stops_with_one_line(rendered: Actor) -> None:
     with pytest.raises(InputError, match=r"000004\.png"):
         postprocess(PostprocessOptions(rendered.folder, "same", skip_render=True))
     assert not list(experiment.folder.rglob("*.partial"))
+
+
+def films_of(folder: Path) -> list[NDArray[np.uint8]]:
+    return [plane for frame in Clip.open(folder).frames() for plane in frame.planes]
+
+
+def test_the_staged_road_gives_what_direct_gives(
+    portrait: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any training, to the last bit; two videos, one with frames that show no face."""
+    monkeypatch.chdir(tmp_path)  # no ./checkpoints, no ./manipulator_checkpoints
+    folder = tmp_path / "actor"
+    (folder / "videos").mkdir(parents=True)
+
+    def gap(image: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
+        return np.zeros_like(image) if 4 <= index < 12 else image
+
+    write_talking_clip(folder / "videos" / "a.mkv", portrait, 0.8, (320, 240), change=gap)
+    write_talking_clip(folder / "videos" / "b.mkv", portrait, 0.4, (240, 300))
+    preprocess(PreprocessOptions(folder, "test"))
+    emotions = ("happy:0.8", "sad")
+    manipulate(ManipulateOptions(folder, trg_emotions=emotions, exp_name="take"))
+    lines = postprocess(PostprocessOptions(folder, "take", codec="ffv1"))
+    assert any("no face" in line for line in lines)
+    for name in ("a", "b"):
+        source = folder / "videos" / f"{name}.mkv"
+        output = tmp_path / f"{name}.mkv"
+        direct(DirectOptions(source, output, emotion=emotions, codec="ffv1"))
+        staged = films_of(folder / "take" / f"{name}.mkv")
+        for ours, theirs in zip(staged, films_of(output), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        filmed = films_of(source)
+        apart = [np.abs(a.astype(int) - b).max() for a, b in zip(staged, filmed, strict=True)]
+        assert max(apart) > 20  # something was directed at all
+    assert postprocess(PostprocessOptions(folder, "take", codec="ffv1")) == lines
+
+
+def test_the_staged_road_takes_on_the_style_of_a_reference(
+    actor_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(actor_folder, tmp_path / "actor")
+    actor, other = Actor(tmp_path / "actor"), tmp_path / "actor"
+    manipulate(ManipulateOptions(actor.folder, ref_dirs=(other,), exp_name="as_itself"))
+    for path in actor.experiment("as_itself").performances_folder.iterdir():
+        performance = Performance.load(path)
+        assert performance.directed is not None and performance.directed.shape[1] == 52
+    with pytest.raises(InputError, match="2 --ref_dirs given"):
+        manipulate(ManipulateOptions(actor.folder, ref_dirs=(other, other), exp_name="two"))
+    with pytest.raises(InputError, match="--director is 'tarot', give one of auto, procedural"):
+        manipulate(ManipulateOptions(actor.folder, trg_emotions=("sad",), director="tarot"))
+    with pytest.raises(InputError, match="--renderer is 'oil', give one of warp, hybrid"):
+        postprocess(PostprocessOptions(actor.folder, "as_itself", renderer="oil"))
+    with pytest.raises(InputError, match="--renderer hybrid needs the folder"):
+        postprocess(PostprocessOptions(actor.folder, "as_itself", renderer="hybrid"))

@@ -151,7 +151,7 @@ def test_files_fit_each_other(prepared: Path) -> None:
             inside = cv2.erode(aligned.astype(np.uint8), np.ones((9, 9))) > 0
             apart = np.abs(warped - picture(f"{kind}_aligned"))[inside]
             assert np.median(apart) <= 2 and apart.mean() < 6
-    performance = Performance.load(actor.codes_file(actor.videos[0]))
+    performance = Performance.load(actor.performance_file(actor.videos[0]))
     assert len(performance) == 12
 
 
@@ -448,7 +448,7 @@ def test_a_missing_detector_is_one_line(
 
 
 def test_the_rig_is_not_exported_as_flame(prepared: Path) -> None:
-    with pytest.raises(InputError, match="holds the rig's units, not FLAME codes"):
+    with pytest.raises(InputError, match="holds units of the rig, not FLAME codes"):
         export_codes(prepared)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 from places import ROOT
 
 import ned.commands.preprocess
+from deca.flame_models import DecaModel, FlameFitModel
 from deca.flame_pickles import export_codes, import_codes, load_codes
-from deca.reconstructors import DecaReconstructor, FlameFitReconstructor
 from ned.commands.preprocess import preprocess
 from ned.core.errors import AssetError, OutputError
-from ned.core.face.flame_codes import FlameCodes
+from ned.core.face.performance import Performance
 from ned.core.face.track import Track
 from ned.core.files.actor import Actor
 from ned.core.files.records import Record
@@ -89,7 +90,7 @@ def test_flame_is_fitted_where_the_face_is(actor: Actor, mode: str) -> None:
     assert not codes.transforms[:, 2, :2].any()
     np.testing.assert_array_equal(codes.image_size, 256)
 
-    decoder = FlameFitReconstructor("cpu").decoder
+    decoder = FlameFitModel("cpu").decoder
     landmarks = decoder.decode(codes).landmarks2d
     reels = open_reels(actor)
     from preprocessing.eye_landmarks import landmarks_of_mesh
@@ -111,7 +112,7 @@ def test_deca_in_all_modes(actor: Actor, tmp_path: Path) -> None:
     codes = load_codes(actor)
     assert codes.source == "deca" and codes.frames.tolist() == list(range(5))
     assert codes.detail is not None and codes.detail.any()
-    assert {path.name for path in actor.codes_folder.iterdir()} == (
+    assert {path.name for path in actor.performances_folder.iterdir()} == (
         {"a.safetensors", "b.safetensors"}
     )
     for frame in (0, 4):
@@ -146,20 +147,22 @@ def test_deca_in_all_modes(actor: Actor, tmp_path: Path) -> None:
 def test_encoded_chunks_survive_a_failure(actor: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ned.commands.preprocess, "_CHUNK", 2)
     encoded: list[list[int]] = []
-    original = DecaReconstructor.encode
+    original = DecaModel.encode
 
-    def encode(self: DecaReconstructor, chunk: ned.commands.preprocess.Chunk) -> FlameCodes:
+    def encode(
+        self: DecaModel, images: Any, landmarks: Any, track: Track, frames: NDArray[np.int64]
+    ) -> Performance:
         if len(encoded) == 1:
             raise OutputError("the disk is full")
-        encoded.append([chunk.reel.frame(row) for row in chunk.rows])
-        return original(self, chunk)
+        encoded.append(frames.tolist())
+        return original(self, images, landmarks, track, frames)
 
     options = PreprocessOptions(actor.folder, "reference", reconstructor="deca")
-    monkeypatch.setattr(DecaReconstructor, "encode", encode)
+    monkeypatch.setattr(DecaModel, "encode", encode)
     with pytest.raises(OutputError, match="disk is full"):
         preprocess(options)
     assert encoded == [[0, 1]]
-    assert not actor.codes_file(actor.videos[0]).exists()
+    assert not actor.performance_file(actor.videos[0]).exists()
     encoded.append([])
     preprocess(options)
     assert encoded[2:] == [[2], [3, 4]]

@@ -64,12 +64,12 @@ def actor(prepared: Path, tmp_path: Path) -> Actor:
     shutil.copytree(prepared, tmp_path / "actor")
     actor = Actor(tmp_path / "actor")
     experiment = actor.experiment("open")
-    experiment.codes_folder.mkdir(parents=True)
+    experiment.performances_folder.mkdir(parents=True)
     for video in actor.videos:
-        own = Performance.load(actor.codes_file(video))
+        own = Performance.load(actor.performance_file(video))
         units = own.units.copy()
         units[:, own.unit_names.index("jaw_open")] += 0.6
-        dataclasses.replace(own, directed=units).save(experiment.codes_file(video))
+        dataclasses.replace(own, directed=units).save(experiment.performance_file(video))
     return actor
 
 
@@ -113,7 +113,7 @@ def test_script_renders_and_blends_every_frame(actor: Actor, folder: Path) -> No
 
 def test_inputs_of_unchanged_parameters_are_those_of_the_source(actor: Actor) -> None:
     same = actor.experiment("same")
-    shutil.copytree(actor.codes_folder, same.codes_folder)
+    shutil.copytree(actor.performances_folder, same.performances_folder)
     draw_inputs(actor, same)
     own, drawn = Faces.open(actor), Faces.open(actor, same)
     opened = actor.experiment("open")
@@ -135,7 +135,7 @@ def test_inputs_are_drawn_again_when_parameters_change(actor: Actor) -> None:
     draw_inputs(actor, experiment)
     assert path.stat().st_mtime_ns == written
     video = actor.videos[0]
-    shutil.copy(actor.codes_file(video), experiment.codes_file(video))
+    shutil.copy(actor.performance_file(video), experiment.performance_file(video))
     draw_inputs(actor, experiment)
     assert path.read_bytes() != before
 
@@ -178,10 +178,11 @@ def test_flame_codes_of_an_experiment_are_drawn(
     values = codes.manipulable
     values[:, 0] += 0.4
     experiment = actor.experiment("open")
-    experiment.codes_folder.mkdir(parents=True)
-    codes.with_manipulated(values).save(experiment.codes_folder / "a.safetensors")
+    experiment.performances_folder.mkdir(parents=True)
+    changed = codes.with_manipulated(values).performance()
+    changed.save(experiment.performances_folder / "a.safetensors")
     export_codes(actor.folder, "open")
-    (experiment.codes_folder / "a.safetensors").unlink()
+    (experiment.performances_folder / "a.safetensors").unlink()
     assert face_model_of(experiment) == face_model_of(actor) == "flame"
     draw_inputs(actor, experiment)
     changed, own = Faces.open(actor, experiment), Faces.open(actor)

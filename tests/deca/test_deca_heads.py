@@ -19,11 +19,11 @@ from deca.crop import to_bytes
 from deca.detail import DetailDecoder, DetailSurface, load_surface
 from deca.encoder import COARSE, DETAIL, Encoder
 from deca.flame import load_flame
+from deca.flame_codes import FlameCodes
 from deca.flame_pictures import condition_heads, draw_heads, draw_textured
 from deca.reconstruction import Deca, HeadDecoder
 from deca.template import load_template
 from ned.core.errors import AssetError, InputError
-from ned.core.face.flame_codes import FlameCodes
 from preprocessing.eye_sketch import aligned_eye_landmarks, edited_eye_landmarks
 
 TINY, FULL, INPUTS = "deca_tiny.npz", "deca_flame_topology.npz", "create_inputs_tiny.npz"

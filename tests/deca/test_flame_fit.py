@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 
 from benchmarks import flame_fit as benchmark  # noqa: E402
 from deca.flame import Flame, load_flame  # noqa: E402
+from deca.flame_codes import FlameCodes  # noqa: E402
 from deca.flame_crops import in_crops, landmarks68  # noqa: E402
 from deca.flame_file import read_flame  # noqa: E402
 from deca.flame_fit import (  # noqa: E402
@@ -25,7 +26,6 @@ from deca.flame_fit import (  # noqa: E402
 )
 from deca.flame_points import FlamePoints, outline_rows, project, rotation_of  # noqa: E402
 from ned.core.errors import InputError, NoFaceError  # noqa: E402
-from ned.core.face.flame_codes import FlameCodes  # noqa: E402
 from ned.core.face.track import Track  # noqa: E402
 
 FRAMES = 60

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from made_up_codes import random_codes
 
+from deca.flame_codes import FlameCodes
 from deca.flame_pickles import export_codes, import_codes, load_codes
 from ned.cli import main
 from ned.core.errors import InputError
-from ned.core.face.flame_codes import FlameCodes
+from ned.core.face.performance import Performance
 from ned.core.files.actor import Actor
 
 ARRAYS = ("shape", "expression", "pose", "camera", "texture", "light", "detail", "transforms")
@@ -26,8 +27,8 @@ def actor(tmp_path: Path) -> Actor:
     for name, count in (("a", 4), ("b", 3)):
         (tmp_path / "videos" / f"{name}.mp4").write_bytes(b"")
         (tmp_path / "videos" / f"{name}.txt").write_text("head\n" + "0 0 9 9\n" * count)
-    random_codes(4, seed=1).save(make(tmp_path / "DECA" / "a.safetensors"))
-    random_codes(3, seed=2, first=4).save(tmp_path / "DECA" / "b.safetensors")
+    random_codes(4, seed=1).performance().save(make(tmp_path / "DECA" / "a.safetensors"))
+    random_codes(3, seed=2, first=4).performance().save(tmp_path / "DECA" / "b.safetensors")
     return Actor(tmp_path)
 
 
@@ -38,9 +39,9 @@ def make(path: Path) -> Path:
 
 def test_exported_files_are_those_of_ned(actor: Actor) -> None:
     lines = export_codes(actor.folder)
-    assert lines == [f"wrote 7 .pkl files to {actor.codes_folder}"]
+    assert lines == [f"wrote 7 .pkl files to {actor.performances_folder}"]
     second = random_codes(3, seed=2, first=4)
-    with (actor.codes_folder / "000005.pkl").open("rb") as file:
+    with (actor.performances_folder / "000005.pkl").open("rb") as file:
         state = pickle.load(file)  # noqa: S301 - what NED does, on our own file
     assert list(state) == (
         ["shape", "tex", "exp", "pose", "cam", "light", "detail", "tform", "original_size"]
@@ -67,10 +68,10 @@ def test_exported_files_are_those_of_ned(actor: Actor) -> None:
 def test_export_then_import_is_the_identity(actor: Actor) -> None:
     before = load_codes(actor)
     export_codes(actor.folder)
-    for path in actor.codes_folder.glob("*.safetensors"):
+    for path in actor.performances_folder.glob("*.safetensors"):
         path.unlink()
     import_codes(actor.folder)
-    files = sorted(path.name for path in actor.codes_folder.glob("*.safetensors"))
+    files = sorted(path.name for path in actor.performances_folder.glob("*.safetensors"))
     assert files == ["a.safetensors", "b.safetensors"]
     after = load_codes(actor)
     assert after.source == "import"
@@ -79,10 +80,10 @@ def test_export_then_import_is_the_identity(actor: Actor) -> None:
 
 
 def test_unknown_parameters_are_written_as_zeros_and_said(actor: Actor) -> None:
-    random_codes(4, detail=False).save(actor.codes_folder / "a.safetensors")
+    random_codes(4, detail=False).performance().save(actor.performances_folder / "a.safetensors")
     lines = export_codes(actor.folder)
     assert "written as zeros" in lines[1]
-    with (actor.codes_folder / "000000.pkl").open("rb") as file:
+    with (actor.performances_folder / "000000.pkl").open("rb") as file:
         state = pickle.load(file)  # noqa: S301
     assert not state["detail"].any()
     assert state["light"].shape == (1, 9, 3)
@@ -92,14 +93,14 @@ def test_experiments_go_both_ways(actor: Actor) -> None:
     happy = actor.experiment("happy")
     source = load_codes(actor)
     changed = source.with_manipulated(source.manipulable + 0.5)
-    changed.save(make(happy.codes_folder / "all.safetensors"))
+    changed.performance().save(make(happy.performances_folder / "all.safetensors"))
     export_codes(actor.folder, "happy")
-    with (happy.codes_folder / "000002.pkl").open("rb") as file:
+    with (happy.performances_folder / "000002.pkl").open("rb") as file:
         state = pickle.load(file)  # noqa: S301
     assert list(state) == ["exp", "pose"]
     assert np.flatnonzero(state["pose"][0]).tolist() == [3]
 
-    (happy.codes_folder / "all.safetensors").unlink()
+    (happy.performances_folder / "all.safetensors").unlink()
     import_codes(actor.folder, "happy")
     again = load_codes(happy)
     np.testing.assert_array_equal(again.manipulable, changed.manipulable)
@@ -110,12 +111,12 @@ def test_sequences_are_kept(tmp_path: Path) -> None:
     actor = Actor(tmp_path, split=2)
     for frame in range(6):
         make(actor.frame_file("images", frame)).write_bytes(b"")
-    random_codes(6).save(make(tmp_path / "DECA" / "a.safetensors"))
+    random_codes(6).performance().save(make(tmp_path / "DECA" / "a.safetensors"))
     export_codes(tmp_path)
     assert (tmp_path / "DECA" / "000002" / "000005.pkl").is_file()
     (tmp_path / "DECA" / "a.safetensors").unlink()
     import_codes(tmp_path)
-    assert len(FlameCodes.load(tmp_path / "DECA" / "imported.safetensors")) == 6
+    assert len(FlameCodes.of(Performance.load(tmp_path / "DECA" / "imported.safetensors"))) == 6
 
 
 class Attack:
@@ -131,14 +132,14 @@ def test_hostile_pickles_run_nothing(
 ) -> None:
     export_codes(actor.folder)
     victim = tmp_path / "ran"
-    (actor.codes_folder / "000003.pkl").write_bytes(pickle.dumps(Attack(victim)))
-    before = {path: path.read_bytes() for path in actor.codes_folder.glob("*.safetensors")}
+    (actor.performances_folder / "000003.pkl").write_bytes(pickle.dumps(Attack(victim)))
+    before = {path: path.read_bytes() for path in actor.performances_folder.glob("*.safetensors")}
     assert main(["import", str(actor.folder)]) == 1
     message = capsys.readouterr().err
     assert message.startswith("ned: error:") and message.count("\n") == 1
     assert "000003.pkl" in message and "system" in message
     assert not victim.exists()
-    assert before == {p: p.read_bytes() for p in actor.codes_folder.glob("*.safetensors")}
+    assert before == {p: p.read_bytes() for p in actor.performances_folder.glob("*.safetensors")}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_hostile_pickles_run_nothing(
 )
 def test_wrong_values_are_named(actor: Actor, change: dict[str, object], said: str) -> None:
     export_codes(actor.folder)
-    path = actor.codes_folder / "000001.pkl"
+    path = actor.performances_folder / "000001.pkl"
     state = pickle.loads(path.read_bytes())  # noqa: S301
     path.write_bytes(pickle.dumps({**state, **change}))
     with pytest.raises(InputError, match=said) as caught:
@@ -161,7 +162,7 @@ def test_wrong_values_are_named(actor: Actor, change: dict[str, object], said: s
 
 
 def test_nothing_to_export_or_import(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no codes"):
+    with pytest.raises(InputError, match="holds no face parameters"):
         export_codes(tmp_path)
     with pytest.raises(InputError, match=r"no \.pkl files"):
         import_codes(tmp_path)
@@ -169,7 +170,7 @@ def test_nothing_to_export_or_import(tmp_path: Path) -> None:
 
 def test_other_codes_are_not_mixed_in(actor: Actor) -> None:
     export_codes(actor.folder)
-    random_codes(4).save(actor.codes_folder / "other.safetensors")
+    random_codes(4).performance().save(actor.performances_folder / "other.safetensors")
     with pytest.raises(InputError, match="move it away"):
         import_codes(actor.folder)
     with pytest.raises(InputError, match="hold the same frames"):

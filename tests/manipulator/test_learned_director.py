@@ -11,7 +11,8 @@ import pytest
 from acted_faces import acted, units_from
 
 from deca.rig import Rig, load_rig
-from manipulator.directing import Direction, direct_performance
+from manipulator.directing import direct_performance
+from manipulator.director import Direction
 from manipulator.speech_lock import SpeechLock
 from ned.commands.direct import direct
 from ned.core.errors import InputError
@@ -65,8 +66,7 @@ def talker(rig: Rig, count: int = 60, frame_rate: float = 25.0) -> Performance:
 
 def directed(performance: Performance, director: LearnedDirector, emotions: str, **wishes):
     timeline = load_timeline(emotions, ("neutral", "happy", "sad", "angry", "fear"))
-    direction = Direction(timeline, director=director, **wishes)
-    return direct_performance(performance, direction, load_rig())
+    return direct_performance(performance, Direction(timeline, **wishes), load_rig(), director)
 
 
 def test_pairs_keep_the_words_and_exchange_the_emotion(rig: Rig) -> None:
@@ -152,9 +152,9 @@ def test_weight_zero_changes_nothing(rig: Rig, wild: LearnedDirector) -> None:
 def test_mixtures_add_up(rig: Rig, wild: LearnedDirector) -> None:
     performance, styles = talker(rig), wild.styles(["happy", "sad"])
     both = np.tile(np.array([0.7, 0.4], np.float32), (60, 1))
-    mixed = wild.change(performance, styles, both)
-    happy = wild.change(performance, styles[:1], both[:, :1])
-    sad = wild.change(performance, styles[1:], both[:, 1:])
+    mixed = wild.towards(performance, styles, both)
+    happy = wild.towards(performance, styles[:1], both[:, :1])
+    sad = wild.towards(performance, styles[1:], both[:, 1:])
     np.testing.assert_allclose(mixed, happy + sad, atol=1e-5)
 
 
@@ -183,16 +183,16 @@ def test_seeds_and_variants_are_other_takes(rig: Rig, wild: LearnedDirector) -> 
 def test_a_reference_is_its_own_style(rig: Rig, wild: LearnedDirector) -> None:
     performance = talker(rig)
     own = LearnedDirector(wild.manipulator, wild.style_of(performance))
-    change = direct_performance(performance, Direction(director=own), rig).change
+    change = direct_performance(performance, Direction(), rig, own).change
     assert np.abs(change).max() < 1e-5  # in its own style nothing changes
     other = dataclasses.replace(performance, units=performance.units[::-1] + np.float32(0.3))
     exaggerated = dataclasses.replace(own, reference=wild.style_of(other), exaggeration=1.0)
-    once = direct_performance(performance, Direction(director=exaggerated, speech_lock=0), rig)
+    once = direct_performance(performance, Direction(speech_lock=0), rig, exaggerated)
     exaggerated = dataclasses.replace(exaggerated, exaggeration=2.0)
-    twice = direct_performance(performance, Direction(director=exaggerated, speech_lock=0), rig)
+    twice = direct_performance(performance, Direction(speech_lock=0), rig, exaggerated)
     assert np.abs(twice.change).mean() > 1.3 * np.abs(once.change).mean()
     own = LearnedDirector(wild.manipulator, wild.style_of(other))
-    assert np.abs(direct_performance(performance, Direction(director=own), rig).change).max() > 1e-3
+    assert np.abs(direct_performance(performance, Direction(), rig, own).change).max() > 1e-3
 
 
 def test_a_reference_shows_most_where_words_hide_least(rig: Rig, wild: LearnedDirector) -> None:

@@ -10,10 +10,12 @@ from acted_faces import acted, bump, improvised, units_from
 from numpy.typing import NDArray
 
 from deca.rig import Rig, load_rig
-from manipulator import directing, dynamics
-from manipulator.directing import Directed, Direction, direct_performance
+from manipulator import activity, directing, dynamics
+from manipulator.directing import direct_performance
+from manipulator.director import Directed, Direction
+from manipulator.manipulator_settings import ManipulatorSettings
 from manipulator.prototypes import find_prototype, load_prototypes
-from manipulator.styles import style_from
+from manipulator.styles import ReferenceDirector, style_from
 from ned.core.errors import InputError, NoFaceError
 from ned.core.face.performance import Performance
 from ned.core.script.timeline import Timeline
@@ -186,12 +188,12 @@ def test_change_is_proportional(emotion: str, talker: Performance, rig: Rig) -> 
 
 def test_mixture_is_the_sum_of_its_parts(talker: Performance, rig: Rig) -> None:
     """Without what is random in time."""
-    still = directing.ManipulatorSettings(life=0)
+    still = ManipulatorSettings(life=0)
     free = ~np.isin(rig.regions, ["eyes"])
 
     def change(timeline: str) -> NDArray[np.float32]:
         direction = Direction(Timeline.parse(timeline, EMOTIONS))
-        return direct_performance(talker, direction, rig, still).change[:, free].mean(0)
+        return direct_performance(talker, direction, rig, settings=still).change[:, free].mean(0)
 
     both = change("0:happy:0.4+surprised:0.3")
     parts = change("0:happy:0.4") + change("0:surprised:0.3")
@@ -244,7 +246,7 @@ def test_a_blink_stays_a_blink(emotion: str, talker: Performance, rig: Rig) -> N
     lids = [c for unit in directing._LID_UNITS for c in rig.columns(unit)]
     assert not directed[40, lids].any()
     assert np.abs(directed[10, lids]).max() > 0.05  # while open they do follow
-    moves = directing._lid_moves(rig)
+    moves = activity._lid_moves(rig)
     source, result = talker.units @ moves, (talker.units + directed) @ moves
     assert (result.argmin(0) == 40).all()
     # the lids part by less than a tenth of the eye's opening, by the pull of the brows
@@ -256,11 +258,11 @@ def test_what_lids_may_do_is_bounded(emotion: str, rig: Rig) -> None:
     """An emotion neither closes an eye nor shows more eyeball than there is."""
     played = improvised(rig, 5)
     change = show(played, emotion, 1.5).change
-    moves = directing._lid_moves(rig)
+    moves = activity._lid_moves(rig)
     lids = [c for unit in directing._LID_UNITS for c in rig.columns(unit)]
     added = change[:, lids] @ moves[lids]
-    openings = directing._eye_openings(played, moves)
-    bounds = directing.ManipulatorSettings().lid_bounds
+    openings = activity._eye_openings(played, moves)
+    bounds = ManipulatorSettings().lid_bounds
     assert np.abs(added).max() > 0.005  # it does something
     # openings are measured over a few frames, so that lids do not tremble
     assert (np.abs(added) <= 1.2 * max(bounds) * openings + 1e-3).all()
@@ -345,7 +347,7 @@ def test_ones_own_style_changes_nothing(rig: Rig) -> None:
     for seed in range(3):
         played = improvised(rig, seed, count=100)
         style = style_from(played, rig)
-        change = direct_performance(played, Direction(style=style), rig).change
+        change = direct_performance(played, Direction(), rig, ReferenceDirector(style)).change
         assert np.abs(change).max() < 0.02
 
 
@@ -353,7 +355,7 @@ def test_ones_own_style_changes_nothing_though_the_face_was_away(rig: Rig) -> No
     units = units_from(rig, 100, {"corner_pull": np.full(100, 0.8)})
     played = acted(units, absent=tuple(range(60, 100)))
     style = style_from(played, rig)
-    change = direct_performance(played, Direction(style=style), rig).change
+    change = direct_performance(played, Direction(), rig, ReferenceDirector(style)).change
     assert np.abs(change[5:40]).max() < 0.05
 
 
@@ -365,7 +367,7 @@ def test_a_smiling_reference_makes_the_actor_smile(talker: Performance, rig: Rig
         "jaw_drop": np.full(count, 0.4),
     }
     style = style_from(acted(units_from(rig, count, curves)), rig)
-    directed = direct_performance(talker, Direction(style=style), rig)
+    directed = direct_performance(talker, Direction(), rig, ReferenceDirector(style))
     units = talker.units + directed.change
     assert level(rig, units, "corner_pull") > level(rig, talker.units, "corner_pull") + 0.5
     jaw = [name.startswith("jaw_") for name in rig.names]
@@ -384,7 +386,7 @@ def test_a_style_is_nothing_but_emotion(rig: Rig) -> None:
 def test_intensity_scales_a_style(talker: Performance, rig: Rig) -> None:
     style = style_from(acted(units_from(rig, 50, {"brow_lower": np.full(50, 0.8)})), rig)
     takes = [
-        direct_performance(talker, Direction(style=style, intensity=share), rig).change
+        direct_performance(talker, Direction(intensity=share), rig, ReferenceDirector(style)).change
         for share in (0.0, 0.5, 1.0)
     ]
     assert not takes[0].any()
@@ -404,5 +406,7 @@ def test_a_reference_with_gaps_is_read_where_the_face_is(rig: Rig) -> None:
 
 def test_a_still_reference(rig: Rig, talker: Performance) -> None:
     style = style_from(acted(units_from(rig, 1, {"corner_pull": np.array([0.9])})), rig)
-    units = talker.units + direct_performance(talker, Direction(style=style), rig).change
+    units = (
+        talker.units + direct_performance(talker, Direction(), rig, ReferenceDirector(style)).change
+    )
     assert level(rig, units, "corner_pull") > 0.4

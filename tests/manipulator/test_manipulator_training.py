@@ -75,7 +75,7 @@ def test_mead_becomes_the_golden_windows(golden: Golden, tmp_path: Path) -> None
     clips = [ExpressionSequence(golden[DATA][f"mead_video{k}"], e) for k, e in enumerate(labels)]
     write_sequences(tmp_path / "M003_deca.pkl", clips)
     for hop in (1, 4):
-        windows = cut_windows(read_mead(tmp_path, EMOTIONS), hop=hop)
+        windows = cut_windows(read_mead(tmp_path, EMOTIONS).sequences, hop=hop)
         golden.check(DATA, f"mead_hop{hop}_seqs", windows[np.arange(len(windows))])
         golden.check(DATA, f"mead_hop{hop}_labels", windows.labels)
 
@@ -88,12 +88,13 @@ def test_aff_wild_becomes_the_golden_windows(golden: Golden, tmp_path: Path) -> 
         codes, frames=frames, expression=arrays["aff_exp"][frames], pose=arrays["aff_pose"][frames]
     )
     (tmp_path / "DECA").mkdir()
-    codes.save(tmp_path / "DECA" / "1-30.safetensors")
+    codes.performance().save(tmp_path / "DECA" / "1-30.safetensors")
     lines = ["Neutral,Anger", *map(str, arrays["aff_annotation"].tolist())]
     (tmp_path / "1-30.txt").write_text("\n".join(lines) + "\n")
-    kind, sequences = read_aff_wild(tmp_path, tmp_path, EMOTIONS)
+    data = read_aff_wild(tmp_path, tmp_path, EMOTIONS)
+    sequences = data.sequences
     windows = cut_windows(sequences)
-    assert kind == "flame" and len(sequences) == 1
+    assert data.face_model == "flame" and len(sequences) == 1
     golden.check(DATA, "aff_window_first_frame", sequences[0].frames[windows.starts])
     golden.check(DATA, "aff_labels", windows.labels)
     golden.check(DATA, "aff_item0", windows[np.array([0])])
@@ -151,8 +152,9 @@ def test_a_folder_of_actors_is_labelled_by_a_table_or_by_names(tmp_path: Path) -
     table = tmp_path / "labels.csv"
     rows = [("Clip", "emotion"), ("ann/one", "happy"), ("two.mp4", "Sad"), ("bob/one", "calm")]
     write_table(table, rows)
-    kind, sequences = read_folder(tmp_path, table, EMOTIONS)
-    assert kind == "rig"
+    data = read_folder(tmp_path, table, EMOTIONS)
+    sequences = data.sequences
+    assert data.face_model == "rig" and data.unit_names == rig.names
     assert [(one.actor, EMOTIONS[one.labels[0]]) for one in sequences] == [
         ("ann", "happy"),
         ("ann", "sad"),
@@ -306,7 +308,7 @@ def test_bad_input_is_told_in_one_line(
     for name in ("empty", "gaps"):
         places[name].mkdir()
     (tmp_path / "codes" / "DECA").mkdir(parents=True)
-    flame_codes(12).save(tmp_path / "codes" / "DECA" / "video.safetensors")
+    flame_codes(12).performance().save(tmp_path / "codes" / "DECA" / "video.safetensors")
     (tmp_path / "gaps" / "video.txt").write_text("heading\n1\n1\n\n1\n" + "1\n" * 12)
     out = tmp_path / "out"
     given = ["train-manipulator", "--checkpoints_dir", str(out), *words.format(**places).split()]

@@ -8,10 +8,11 @@ from acted_faces import acted, bump, improvised, units_from
 from numpy.typing import NDArray
 
 from deca.rig import Rig, load_rig
-from manipulator.directing import Direction, direct_performance
+from manipulator.directing import direct_performance
+from manipulator.director import Direction
 from manipulator.prototypes import load_prototypes
 from manipulator.speech_lock import SpeechLock
-from manipulator.styles import style_from
+from manipulator.styles import ReferenceDirector, style_from
 from ned.core.face import mesh as face
 from ned.core.script.timeline import Timeline
 
@@ -120,7 +121,9 @@ def test_every_emotion_keeps_lips_and_jaw(emotion: str, variant: int, rig: Rig) 
 def test_a_style_keeps_lips_and_jaw(rig: Rig) -> None:
     played = improvised(rig, 1)
     style = style_from(improvised(rig, 2), rig)
-    change = direct_performance(played, Direction(style=style, intensity=1.5), rig).change
+    change = direct_performance(
+        played, Direction(intensity=1.5), rig, ReferenceDirector(style)
+    ).change
     assert np.abs(change).max() > 0.5
     np.testing.assert_allclose(
         openings(rig, played.units + change), openings(rig, played.units), atol=1e-4

@@ -70,7 +70,7 @@ def actor(portrait: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module")
 def performance(actor: Actor) -> Performance:
     """Of the talking portrait, as preprocessing fitted it."""
-    return Performance.load(actor.codes_file(actor.videos[0]))
+    return Performance.load(actor.performance_file(actor.videos[0]))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from acted_faces import acted, turned, units_from
 from numpy.typing import NDArray
 
 from deca.rig import Rig, load_rig
-from manipulator.directing import Direction, direct_performance
+from manipulator.directing import direct_performance
+from manipulator.director import Direction
 from manipulator.prototypes import load_prototypes
 from ned.core.face import mesh as face
 from ned.core.face.performance import Performance

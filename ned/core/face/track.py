@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -58,6 +59,21 @@ class Track:
             shots=np.zeros(frame_count, np.int32),
             codes=np.zeros((frame_count, LANDMARKS, 3), np.uint16),
         )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Track]) -> Track:
+        """Stretches of one track as one, in the given order."""
+        arrays = {
+            part.name: np.concatenate([getattr(one, part.name) for one in parts])
+            for part in fields(cls)
+            if part.name != "size"
+        }
+        return cls(size=parts[0].size, **arrays)
+
+    def __getitem__(self, rows: slice | NDArray[np.integer] | NDArray[np.bool_]) -> Track:
+        """The track of some frames."""
+        arrays = {p.name: getattr(self, p.name)[rows] for p in fields(self) if p.name != "size"}
+        return Track(size=self.size, **arrays)
 
     def __len__(self) -> int:
         return len(self.times)

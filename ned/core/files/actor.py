@@ -121,13 +121,13 @@ class Actor:
         return self.folder / "videos" / f"{video.stem}.txt"
 
     @property
-    def codes_folder(self) -> Path:
+    def performances_folder(self) -> Path:
         """Where the parameters of the face are."""
         return self.folder / "DECA"
 
-    def codes_file(self, video: Path) -> Path:
+    def performance_file(self, video: Path) -> Path:
         """Where the parameters of the face in a video are."""
-        return self.codes_folder / f"{video.stem}.safetensors"
+        return self.performances_folder / f"{video.stem}.safetensors"
 
     def state_file(self, video: Path, what: str) -> Path:
         """Where something is kept about a video that other tools do not know."""
@@ -151,9 +151,9 @@ class Actor:
             folder = folder / f"{frame // self.split:06d}"
         return folder / f"{frame:06d}{KINDS[kind]}"
 
-    def codes_pickle(self, frame: int) -> Path:
+    def frame_pickle(self, frame: int) -> Path:
         """Where NED keeps the parameters of one frame."""
-        folder = self.codes_folder
+        folder = self.performances_folder
         if self.split is not None:
             folder = folder / f"{frame // self.split:06d}"
         return folder / f"{frame:06d}.pkl"
@@ -162,9 +162,9 @@ class Actor:
         """The files that there are of a kind, by frame number, in order."""
         return numbered_files(self.folder_of(kind), KINDS[kind])
 
-    def codes_pickles(self) -> dict[int, Path]:
+    def frame_pickles(self) -> dict[int, Path]:
         """NED's parameter files, by frame number, in order."""
-        return numbered_files(self.codes_folder, ".pkl")
+        return numbered_files(self.performances_folder, ".pkl")
 
     def kept(self, frame_count: int) -> int:
         """How many of so many frames get files: a last sequence that is too short gets none."""

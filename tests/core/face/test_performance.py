@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save, save_file
 
 from deca.rig import load_rig
 from ned.core.errors import InputError, OutputError
-from ned.core.face.performance import Performance
+from ned.core.face.performance import Performance, read_header
 
 
 @pytest.fixture
@@ -38,6 +38,11 @@ def assert_equal(a: Performance, b: Performance) -> None:
             if isinstance(before, np.ndarray):
                 assert before.dtype == after.dtype, field.name
                 np.testing.assert_array_equal(before, after, err_msg=field.name)
+            elif field.name == "parameters":
+                assert sorted(before) == sorted(after)
+                for name, array in before.items():
+                    assert array.dtype == after[name].dtype, name
+                    np.testing.assert_array_equal(array, after[name], err_msg=name)
             elif field.name != "track":
                 assert before == after, field.name
                 assert type(before) is type(after), field.name
@@ -55,7 +60,8 @@ def test_round_trip(performance: Performance, tmp_path: Path, directed: bool) ->
 def test_views_are_saved_as_they_look(performance: Performance, tmp_path: Path) -> None:
     """Arrays with strides (a part of a longer take) are not scrambled."""
     performance.units = np.repeat(performance.units, 2, axis=0)[::2]
-    performance.rotation = np.asfortranarray(performance.rotation)
+    turned = np.asfortranarray(performance.rotation)
+    performance.parameters = {**performance.parameters, "rotation": turned}
     performance.save(tmp_path / "a.safetensors")
     assert_equal(performance, Performance.load(tmp_path / "a.safetensors"))
 
@@ -132,24 +138,40 @@ def test_a_truncated_file_is_refused(
     assert "not a performance" in refused(path)
 
 
-@pytest.mark.parametrize("gone", ["units", "track.codes", "rotation"])
+@pytest.mark.parametrize("gone", ["units", "track.codes", "parameter.rotation"])
 def test_an_incomplete_file_is_refused(performance: Performance, tmp_path: Path, gone: str) -> None:
     path = tmp_path / "a.safetensors"
     performance.save(path)
+    header = read_header(path)
+    tensors = load_file(path)
+    path.write_bytes(save(tensors, header))
+    assert_equal(performance, Performance.load(path))  # so the header is what it should be
+    kept = tensors.pop(gone)
+    path.write_bytes(save(tensors, header))
+    assert "incomplete" in refused(path)
+    tensors[gone] = kept
+    path.write_bytes(save(tensors, header | {"size": "wide"}))
+    assert "incomplete" in refused(path)
+    path.write_bytes(save({**tensors, "frames": tensors["frames"][:-1]}, header))
+    assert "incomplete" in refused(path)
+
+
+def test_files_of_the_first_format_are_read(performance: Performance, tmp_path: Path) -> None:
+    """Parameters stood beside the units in them, and frames were not numbered."""
+    path = tmp_path / "a.safetensors"
+    performance.save(path)
+    tensors = {n.removeprefix("parameter."): a for n, a in load_file(path).items()}
+    del tensors["frames"]
     header = {
         "format": "ned-performance-1",
         "face_model": "rig",
         "unit_names": json.dumps(performance.unit_names),
         "size": "[640, 480]",
     }
-    tensors = load_file(path)
     path.write_bytes(save(tensors, header))
-    assert_equal(performance, Performance.load(path))  # so the header is what it should be
-    del tensors[gone]
+    assert_equal(performance, Performance.load(path))
+    del tensors["gaze"]
     path.write_bytes(save(tensors, header))
-    assert "incomplete" in refused(path)
-    tensors[gone] = getattr(performance, gone, performance.track.codes)
-    path.write_bytes(save(tensors, header | {"size": "wide"}))
     assert "incomplete" in refused(path)
 
 

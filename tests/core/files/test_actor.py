@@ -58,7 +58,7 @@ def test_frame_files_flat_and_in_sequences(tmp_path: Path) -> None:
     assert flat.frame_file("images", 7) == tmp_path / "images" / "000007.png"
     assert split.frame_file("masks", 149) == tmp_path / "masks" / "000002" / "000149.png"
     assert split.frame_file("eye_landmarks", 150).name == "000150.txt"
-    assert split.codes_pickle(50) == tmp_path / "DECA" / "000001" / "000050.pkl"
+    assert split.frame_pickle(50) == tmp_path / "DECA" / "000001" / "000050.pkl"
     assert (flat.kept(149), split.kept(149), split.kept(150)) == (149, 100, 150)
     with pytest.raises(ValueError, match="is not one of"):
         flat.frame_file("pictures", 0)

@@ -1,24 +1,25 @@
-"""FlameCodes: a face through a clip as FLAME parameters, whoever estimated them."""
+"""FlameCodes: a face through a clip as FLAME parameters, as networks and FLAME itself take them."""
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.errors import InputError
-from ned.core.files.partial import publish_bytes
+from ned.core.face.performance import Performance
+from ned.core.face.track import Track
 
 Source = Literal["deca", "flame-fit", "import"]
 
 SHAPE, EXPRESSION, POSE, CAMERA = 100, 50, 6, 3
 JAW_OPENING = 3  # column of `pose` that opens the mouth
 
-_FORMAT = "ned-flame-codes-1"
+FLAME = "flame"
+UNIT_NAMES = ("jaw_opening", *(f"expression_{k:02d}" for k in range(EXPRESSION)))
 _SIZES: dict[str, tuple[int, ...]] = {
     "shape": (SHAPE,),
     "expression": (EXPRESSION,),
@@ -33,6 +34,7 @@ _SIZES: dict[str, tuple[int, ...]] = {
     "detail": (128,),
 }
 _OPTIONAL = ("texture", "light", "detail")
+_OF_PERFORMANCE = ("expression", "present", "frames")  # what a performance keeps for all models
 _TYPES = {"transforms": np.float64, "image_size": np.int32, "present": bool, "frames": np.int64}
 
 
@@ -111,35 +113,57 @@ class FlameCodes:
         chosen: dict[str, Any] = {name: a if a is None else a[rows] for name, a in arrays.items()}
         return FlameCodes(source=self.source, **chosen)
 
-    def save(self, path: Path) -> None:
-        """Write one .safetensors file atomically; raises OutputError."""
-        from safetensors.numpy import save
+    def performance(self, track: Track | None = None) -> Performance:
+        """These codes as a performance of the face model "flame".
 
-        tensors = {name: getattr(self, name) for name in _SIZES if getattr(self, name) is not None}
-        publish_bytes(path, save(tensors, {"format": _FORMAT, "source": self.source}))
+        Args:
+            track: of the same frames; where none is known (imported files), one without landmarks
+                or times stands in.
+        """
+        parameters = {name: getattr(self, name) for name in _SIZES if name not in _OF_PERFORMANCE}
+        return Performance(
+            face_model=FLAME,
+            source=self.source,
+            unit_names=UNIT_NAMES,
+            units=self.manipulable,
+            identity=np.zeros(0, np.float32),
+            parameters={name: a for name, a in parameters.items() if a is not None},
+            track=self._no_track() if track is None else track,
+            frames=self.frames,
+        )
 
     @classmethod
-    def load(cls, path: Path) -> FlameCodes:
-        """Read saved codes; raises InputError if they are missing or something else."""
-        from safetensors import SafetensorError, safe_open
+    def of(cls, performance: Performance, units: NDArray[np.floating] | None = None) -> FlameCodes:
+        """The codes of a performance of FLAME, with other units if given.
 
-        if not path.is_file():
-            raise InputError(f"FLAME codes '{path}' do not exist; preprocess the actor first")
-        try:
-            with safe_open(path, "numpy") as file:
-                header = file.metadata() or {}
-                known = {field.name for field in fields(cls)}
-                tensors = {n: file.get_tensor(n) for n in file.keys() if n in known}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"'{path}' is not a file of FLAME codes: {error}") from error
-        if header.get("format") != _FORMAT:
-            raise InputError(f"'{path}' is not a file of FLAME codes of format {_FORMAT}")
-        try:
-            return cls(source=header["source"], **tensors)  # type: ignore[arg-type]
-        except (KeyError, TypeError, ValueError) as error:
+        Raises:
+            InputError: It is of another face model, or incomplete.
+        """
+        if performance.face_model != FLAME:
             raise InputError(
-                f"FLAME codes '{path}' are incomplete ({error}); make them anew"
+                f"it holds units of the {performance.face_model}, not FLAME codes; preprocess with "
+                "--reconstructor deca or flame-fit"
+            )
+        values = performance.units if units is None else units
+        try:
+            codes = cls(
+                expression=values[:, 1:],
+                present=performance.present,
+                frames=performance.frames,
+                source=performance.source,  # type: ignore[arg-type]
+                **performance.parameters,
+            )
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"these FLAME codes are incomplete ({error}); make them anew"
             ) from error
+        return codes if units is None else codes.with_manipulated(values)
+
+    def _no_track(self) -> Track:
+        track = Track.empty(len(self), (int(self.image_size[0, 0]), int(self.image_size[0, 1])))
+        track.confidence[self.present] = 1
+        track.times[:] = np.nan
+        return track
 
 
 def joined(parts: list[FlameCodes]) -> FlameCodes:

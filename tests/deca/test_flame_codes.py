@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from made_up_codes import random_codes
 
+from deca.flame_codes import FlameCodes, joined
 from ned.core.errors import InputError
-from ned.core.face.flame_codes import FlameCodes, joined
+from ned.core.face.performance import Performance
 
 
 @pytest.mark.parametrize("detail", [True, False])
 def test_saved_codes_come_back_bit_by_bit(tmp_path: Path, detail: bool) -> None:
     codes = random_codes(5, detail=detail)
-    codes.save(tmp_path / "codes.safetensors")
-    again = FlameCodes.load(tmp_path / "codes.safetensors")
+    codes.performance().save(tmp_path / "codes.safetensors")
+    again = FlameCodes.of(Performance.load(tmp_path / "codes.safetensors"))
     for field in dataclasses.fields(FlameCodes):
         ours, theirs = getattr(codes, field.name), getattr(again, field.name)
         if isinstance(ours, np.ndarray):
@@ -56,7 +57,7 @@ def test_wrong_shapes_are_refused() -> None:
 def test_other_files_are_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "codes.safetensors"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="not a file of FLAME codes"):
-        FlameCodes.load(path)
-    with pytest.raises(InputError, match="do not exist"):
-        FlameCodes.load(tmp_path / "nothing.safetensors")
+    with pytest.raises(InputError, match="not a performance file"):
+        Performance.load(path)
+    with pytest.raises(InputError, match="does not exist"):
+        Performance.load(tmp_path / "nothing.safetensors")
