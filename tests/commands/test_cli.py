@@ -343,7 +343,7 @@ sys.exit(main(["info", "clip.mp4"]))
         (["./preprocess.sh", ".", "testing"], "give train, test or reference"),
         (["./preprocess.sh", "missing folder", "test"], "not a folder"),
         (["./preprocess.sh", "tests", "test"], "has no folder 'videos'"),
-        (["./postprocess.sh", ".", "x"], "give three arguments"),
+        (["./postprocess.sh", "."], "give two arguments"),
         (["./postprocess.sh", "tests", "x", "tests"], "holds no renderer"),
     ],
 )
