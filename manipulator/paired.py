@@ -4,7 +4,7 @@ NED learns from unpaired recordings: a discriminator tells whether a translated 
 the wanted emotion, and a cycle keeps the rest. Synthetic takes hold more: the same words, actor and
 moment with every emotion. Where that is known, the translation is learned from it directly, which
 is steadier and many times faster than a game between networks. The networks, their use, and the
-meaning of styles are those of NED; docs/manipulator.md tells what was found.
+meaning of styles are those of NED; docs/lab/manipulator.md tells what was found.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ asymmetry and timing, and everything is then measured as the tracker would (meas
 knows nothing of what real people do beyond these rules: no meaning, no interplay of words and
 feeling except for accents, no ageing of an expression. Its worth is in its labels, in pairs that
 no recording offers (the same words in the same take with every emotion), and in being free of
-licences. docs/manipulator.md compares its statistics with tracked clips.
+licences. docs/lab/manipulator.md compares its statistics with tracked clips.
 """
 
 from __future__ import annotations
