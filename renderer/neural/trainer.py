@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ned.core.processes import ALONE, Processes
 from renderer.neural.dataset import mouth_corner
 from renderer.neural.losses import adversarial_loss, feature_loss, fooling_loss
 from renderer.neural.networks import CHANNELS, FRAMES, HISTORY, Discriminator, Generator, initialise
-from renderer.neural.processes import Processes
 from renderer.neural.settings import TrainingSettings
 
 
@@ -62,7 +62,7 @@ class Trainer:
         device: torch.device | None = None,
         short: bool = False,
         perceptual: nn.Module | None = None,
-        processes: Processes | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """Make networks with first weights.
 
@@ -72,7 +72,7 @@ class Trainer:
             processes: that learn together, each from its share of the clips.
         """
         self.settings, self.short = settings, short
-        self.processes = processes or Processes()
+        self.processes = processes
         self.device = device or torch.device("cpu")
         # short numbers are fast with channels last, float32 on CPUs is more exact with them first
         wide = self.device.type == "cpu" and not short

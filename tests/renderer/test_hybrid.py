@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -25,17 +24,17 @@ from ned.commands.direct import track_actor
 from ned.core.errors import AssetError, InputError, OutputError
 from ned.core.face.performance import Performance
 from ned.core.film.clip import Clip, Frame
+from ned.core.training_loop import Interrupted
 from renderer.export import export_hybrid
 from renderer.hybrid import training
-from renderer.hybrid.examples import Examples
+from renderer.hybrid.examples import Batch, Examples
 from renderer.hybrid.face_crops import FaceCrops, centred
 from renderer.hybrid.footage import SEEN, Footage
 from renderer.hybrid.memory import Looks, Memory, chosen
 from renderer.hybrid.network import HybridNetwork, HybridShape, load_network, save_network
 from renderer.hybrid.reenactment import reenact, sources
 from renderer.hybrid.renderer import MEMORY, NETWORK, HybridRenderer
-from renderer.hybrid.training import STATE, HybridCourse, HybridSettings, detail_loss
-from renderer.neural.training import Interrupted
+from renderer.hybrid.training import STATE, HybridSettings, HybridTraining, detail_loss
 from renderer.rendering import open_renderer, rendered
 from renderer.strength import edit_strength
 
@@ -91,9 +90,9 @@ def settings(**changes: Any) -> HybridSettings:
     return dataclasses.replace(HybridSettings(SMALL, batch=2, held_out=0.2), **changes)
 
 
-def course(footage: Footage, rig: Rig, folder: Path, **changes: Any) -> HybridCourse:
+def course(footage: Footage, rig: Rig, folder: Path, **changes: Any) -> HybridTraining:
     folder.mkdir(exist_ok=True)
-    return HybridCourse(footage, rig, folder, settings(**changes), CPU, False, {"seed": 0})
+    return HybridTraining(footage, rig, folder, settings(**changes), CPU, False, {"seed": 0})
 
 
 def randomised(shape: HybridShape = SMALL) -> HybridNetwork:
@@ -291,7 +290,7 @@ class TestExamples:
                 assert abs(times[row] - times[kept[nearest]]) >= 1
 
 
-class TestCourse:
+class TestTraining:
     def test_it_learns(
         self, footage: Footage, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -316,11 +315,11 @@ class TestCourse:
         trained = course(footage, rig, tmp_path)
         scores = iter([30.0, 30.0, 20.0, 20.0])  # each look asks twice
         monkeypatch.setattr(training, "_psnr", lambda *_, **__: next(scores))
-        trained.look()
+        trained.measure()
         with torch.no_grad():
             for weight in trained.averaged.parameters():
                 weight.add_(1)
-        trained.look()
+        trained.measure()
         trained.save()
         saved = load_network(tmp_path / NETWORK)[0]
         for kept, later in zip(saved.parameters(), trained.averaged.parameters(), strict=True):
@@ -336,12 +335,15 @@ class TestCourse:
         whole.run(1e4, 6)
         first = course(footage, rig, tmp_path / "broken")
 
-        @contextlib.contextmanager
-        def stopped() -> Iterator[Any]:
-            yield lambda: first.step == 3
+        learn = first._learn
+
+        def stopped(batch: Batch, share: float) -> None:
+            learn(batch, share)
+            if first.step == 3:
+                signal.raise_signal(signal.SIGINT)
 
         with monkeypatch.context() as patch, pytest.raises(Interrupted):
-            patch.setattr(training, "stop_asked", stopped)
+            patch.setattr(first, "_learn", stopped)
             first.run(1e4, 6)
         second = course(footage, rig, tmp_path / "broken")
         assert second.resume()
