@@ -37,10 +37,7 @@ from ned.core.face.flame_codes import FlameCodes
 from ned.core.face.performance import Performance
 from ned.options.manipulate import ManipulateOptions
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,7 @@ from preprocessing.eye_sketch import aligned_eye_landmarks, edited_eye_landmarks
 TINY, FULL, INPUTS = "deca_tiny.npz", "deca_flame_topology.npz", "create_inputs_tiny.npz"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Several threads wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def _decoder(golden: Golden, folder: Path) -> HeadDecoder:

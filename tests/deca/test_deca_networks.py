@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -34,12 +33,7 @@ from ned.core.errors import AssetError, InputError
 NETS, CROP, TINY = "deca_nets.npz", "deca_crop.npz", "deca_tiny.npz"
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # several threads wait for each other on a busy machine
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize(("name", "outputs"), [("E_flame", COARSE), ("E_detail", DETAIL)])

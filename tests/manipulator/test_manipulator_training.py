@@ -43,9 +43,7 @@ SMALL = NetworkSettings(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def moving(frames: int, columns: int, seed: int) -> np.ndarray:
