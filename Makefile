@@ -20,7 +20,7 @@ lint: .venv/installed-test
 	$(BIN)/lint-imports
 
 benchmark: .venv/installed-test
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
 
 clean:
 	rm -rf .venv demo build dist

@@ -1,6 +1,6 @@
 """Evaluate: how long `ned evaluate` takes for one result, and how large its report is.
 
-    python benchmarks/evaluate.py [--seconds 10] [--runs 3] [--json evaluate.json]
+    python -m benchmarks.evaluate [--seconds 10] [--runs 3] [--json evaluate.json]
 
 The source is 10 s of a 512-pixel clip (real footage from NED_CLIPS, repeated or cut; else the
 portrait made to move), the result the same clip directed to an emotion. Timed is the whole command,

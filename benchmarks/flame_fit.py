@@ -1,6 +1,6 @@
 """FLAME fit: vertex error, jitter and speed against per-frame least squares, on made-up takes.
 
-    python benchmarks/flame_fit.py [--topology full] [--frames 150] [--takes 3] [--json out.json]
+    python -m benchmarks.flame_fit [--topology full] [--frames 150] [--takes 3] [--json out.json]
 
 A take has a random identity, expressions and a jaw that move like speech, a turning head and a slow
 zoom; everything about it is known. Its FLAME is made up (tests/flame_files.py), on the real
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
-from benchmarks import footage, table
+from benchmarks import table
 from deca import flame_fit as fitting
 from deca.flame_file import FlameFile, read_flame
 from deca.flame_observation import OUTLINE
@@ -218,7 +217,6 @@ def without_smoothness(settings: fitting.FlameFitSettings) -> fitting.FlameFitSe
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Scores of every method on every take."""
-    sys.path[:0] = [str(footage.ROOT), str(footage.ROOT / "tests")]
     from flame_files import write_flame_files
 
     with tempfile.TemporaryDirectory() as folder:

@@ -3,8 +3,8 @@
 Real clips come from the folder in NED_CLIPS (or ../shared/clips beside the repository). Where it
 is missing, a portrait that comes with scikit-image is made to move.
 
-Importing this module first puts the repository and its tests ahead of this folder on the path, so
-that a benchmark may have the name of the room that it measures.
+Importing this module first puts the repository and its tests on the path: ahead of this folder, so
+that a benchmark run as a script may have the name of the room that it measures.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Hybrid sheet: the picture in docs/rendering.md, of the talking portrait that tests are made with.
 
-    python benchmarks/hybrid_sheet.py docs/hybrid.jpg [--minutes 4]
+    python -m benchmarks.hybrid_sheet docs/hybrid.jpg [--minutes 4]
 
 A hybrid renderer learns the first three quarters of the clip. Columns show held-out frames; from
 above: the frame that is moved, the warp, the hybrid, and what the clip shows.
@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import sys
 import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+from benchmarks import footage
+
 SECONDS, HELD_OUT, COLUMNS = 8.0, 0.25, 6
 
 
@@ -27,14 +27,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=4.0)
     options = parser.parse_args()
 
-    import skimage.data
-
     from ned.commands.train_hybrid import footage_of, train_hybrid
     from ned.options.train_hybrid import TrainHybridOptions
     from renderer.hybrid.reenactment import reenact
     from renderer.hybrid.renderer import HybridRenderer
 
-    portrait = cv2.resize(skimage.data.astronaut()[0:280, 90:370], (512, 512))
+    portrait = cv2.resize(footage.portrait(), (512, 512))
     with tempfile.TemporaryDirectory() as name:
         clip, model = Path(name) / "talk.mp4", Path(name) / "model"
         importlib.import_module("conftest").write_talking_clip(clip, portrait, SECONDS)

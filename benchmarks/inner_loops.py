@@ -1,7 +1,7 @@
 """Inner loops: the calls that run for every frame or pixel, each against a baseline beside it.
 
-    python benchmarks/inner_loops.py [--quick] [--json inner_loops.json]     # a Markdown table
-    pytest benchmarks/inner_loops.py                                         # pytest-benchmark's
+    python -m benchmarks.inner_loops [--quick] [--json inner_loops.json]     # a Markdown table
+    pytest benchmarks/inner_loops.py                                        # pytest-benchmark's
 
 Every group has one baseline, measured in the same run on the same input: the slow and readable twin
 of the loop (whose answer is compared, too), a loop in numpy, or the least that any such step must

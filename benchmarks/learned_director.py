@@ -1,6 +1,6 @@
 """Learned director: what the shipped networks do on performances they were not trained on.
 
-    python benchmarks/learned_director.py [--takes 20] [--references] [--performances a.safetensors]
+    python -m benchmarks.learned_director [--takes 20] [--references] [--performances a.safetensors]
 
 statistics   made-up performances against tracked ones (performances saved by `ned direct`, of
              talking actors): lip opening, its speed, closures and spectrum, size and tremble of

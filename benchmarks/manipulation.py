@@ -1,6 +1,6 @@
 """Manipulation: a clip through the learned manipulator, all windows at once against one at a time.
 
-    python benchmarks/manipulation.py [--runs 5] [--frames 200] [--threads 2] [--json FILE]
+    python -m benchmarks.manipulation [--runs 5] [--frames 200] [--threads 2] [--json FILE]
 
 Networks of NED's sizes with new weights translate made-up values to one style. The baseline calls
 the same generator for one window after the other. Quoted are medians of wall time and of processor
@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import footage, table
+from benchmarks import table
 
 LIMITS = {"float32": 8, "bfloat16": 25}  # times as fast as one window at a time, on two cores
 
@@ -41,7 +40,6 @@ def main() -> None:
 
 def measure(runs: int, frames: int, threads: int) -> dict[str, Any]:
     """All numbers of this script."""
-    sys.path.insert(0, str(footage.ROOT))
     import torch
 
     from manipulator.networks import Networks

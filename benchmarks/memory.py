@@ -1,6 +1,6 @@
 """Memory: whether directing a long clip needs more of it than directing a short one.
 
-    python benchmarks/memory.py [--short 5] [--long 120] [--hd] [--trace] [--json memory.json]
+    python -m benchmarks.memory [--short 5] [--long 120] [--hd] [--trace] [--json memory.json]
 
 Runs `ned direct` on a clip of 5 s and one of 120 s, both made of the same footage (repeated packet
 by packet, nothing is encoded anew; each repetition is a cut) and quotes the peak resident set of

@@ -1,6 +1,6 @@
 """Quality: whether directed clips keep words, pixels and calm, and whether they show the emotion.
 
-    python benchmarks/quality.py [--clips talk_512 ...] [--emotions happy ...] [--work folder]
+    python -m benchmarks.quality [--clips talk_512 ...] [--emotions happy ...] [--work folder]
 
 Every clip is directed to every emotion at full intensity, and the written video is scored against
 its source as `ned evaluate` scores it: decoded and tracked again; docs/evaluation.md defines the

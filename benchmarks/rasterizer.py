@@ -1,6 +1,6 @@
 """Rasterizer: images per second, against the slow and readable twin that its tests use.
 
-    python benchmarks/rasterizer.py [--runs 5] [--size 224] [--json rasterizer.json]
+    python -m benchmarks.rasterizer [--runs 5] [--size 224] [--json rasterizer.json]
 
 Draws an egg-shaped head of as many triangles as FLAME has (9,976) from several sides. The baseline
 is tests/slow_rasterizer.py: the same arithmetic in numpy, every triangle at every pixel. Quoted
@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import footage, table
+from benchmarks import table
 
 LIMIT = 150  # images per second of 224 x 224 on two cores
 RIG_LIMIT = 100  # frames per second, all pictures, on two cores
@@ -42,7 +41,6 @@ def main() -> None:
 
 def measure(runs: int, size: int, images: int) -> dict[str, Any]:
     """All numbers of this script."""
-    sys.path[:0] = [str(footage.ROOT), str(footage.ROOT / "tests")]
     import numpy as np
     from slow_rasterizer import egg, rasterize_slowly
 

@@ -1,6 +1,6 @@
 """Reenactment: how near warp, hybrid and neural come to held-out frames of real clips.
 
-    python benchmarks/reenactment.py [--clips talk_512 ...] [--minutes 20] [--width 64] [--size 256]
+    python -m benchmarks.reenactment [--clips talk_512 ...] [--minutes 20] [--width 64] [--size 256]
         [--renderers warp hybrid neural] [--jobs 1] [--folder work] [--json reenactment.json]
 
 Each clip is one actor: preprocessed with the rig, networks trained on its first 75 % for --minutes,
@@ -109,8 +109,9 @@ def measure_apart(task: Task) -> list[dict[str, Any]]:
     words = ["--clips", task.clip.stem, "--clips-folder", task.clip.parent, "--json", path]
     for name in ("folder", "minutes", "width", "size", "threads", "seed"):
         words += [f"--{name}", getattr(task, name)]
-    words = [sys.executable, __file__, *words, "--renderers", *task.renderers]
-    subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL)
+    words = [sys.executable, "-m", "benchmarks.reenactment", *words, "--renderers", *task.renderers]
+    command = [str(word) for word in words]
+    subprocess.run(command, check=True, cwd=footage.ROOT, stdout=subprocess.DEVNULL)
     return table.load(path)
 
 

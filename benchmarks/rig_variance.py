@@ -1,6 +1,6 @@
 """Rig variance: how much of what real faces do the rig can express.
 
-    python benchmarks/rig_variance.py [--clips talk_512 ...] [--json rig_variance.json]
+    python -m benchmarks.rig_variance [--clips talk_512 ...] [--json rig_variance.json]
 
 X holds x and y of the 468 tracked points in the head frame: the fitted pose is taken away, so is
 the way in which the tracker bends the face as the head turns (`FaceMesh.pose_bias`). Per clip

@@ -1,6 +1,6 @@
 """Run: all benchmarks, one after the other, as one page of Markdown.
 
-    python benchmarks/run.py [--quick] [--only speed quality ...] [--output benchmarks.md]
+    python -m benchmarks.run [--quick] [--only speed quality ...] [--output benchmarks.md]
 
 Prints a table of the targets first, then every benchmark's own tables. A full run takes an hour
 and more on two cores; --quick takes some minutes, uses short clips and two of the real ones. Each
@@ -26,7 +26,6 @@ from benchmarks import (
     evaluate,
     footage,
     memory,
-    neural_renderer,
     quality,
     rasterizer,
     rig_variance,
@@ -34,16 +33,14 @@ from benchmarks import (
     table,
 )
 
-SCRIPTS = Path(__file__).resolve().parent
-
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One script of this folder; all of them print Markdown and write their numbers with --json.
+    """One module of this package; all of them print Markdown and write their numbers with --json.
 
     Attributes:
         modules: that must be installed. footage: needs real clips. accepts: the options of this
-            script that it knows, too. quick: its flags for a quick run.
+            page's that it knows, too. quick: its flags for a quick run.
     """
 
     modules: tuple[str, ...] = ()
@@ -127,12 +124,12 @@ def run(name: str, options: argparse.Namespace) -> tuple[str, Any]:
         RuntimeError: it failed.
     """
     benchmark = BENCHMARKS[name]
-    command = [sys.executable, str(SCRIPTS / f"{name}.py")]
+    command = [sys.executable, "-m", f"benchmarks.{name}"]
     if options.quick:
         command += benchmark.quick
     for flag in benchmark.accepts:
         if getattr(options, flag) is not None:
-            command += [f"--{flag.replace('_', '-')}", str(getattr(options, flag))]
+            command += [f"--{flag.replace('_', '-')}", str(getattr(options, flag).resolve())]
     if name == "flame_fit" and footage.folder(None, "NED_FLAME_SUPPORT", "shared/flame_support"):
         command += ["--topology", "full"]
     elif name == "flame_fit":
@@ -141,6 +138,7 @@ def run(name: str, options: argparse.Namespace) -> tuple[str, Any]:
         path = Path(folder) / "result.json"
         done = subprocess.run(
             [*command, "--json", str(path)],
+            cwd=footage.ROOT,
             stdout=subprocess.PIPE,
             encoding="utf-8",
             check=False,
@@ -148,7 +146,7 @@ def run(name: str, options: argparse.Namespace) -> tuple[str, Any]:
         if done.returncode != 0:
             code = done.returncode
             how = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
-            raise RuntimeError(f"**{name} {how}**; run {command[1]} by itself to see why.")
+            raise RuntimeError(f"**{name} {how}**; run python -m benchmarks.{name} to see why.")
         return done.stdout.strip(), table.load(path)
 
 
@@ -202,9 +200,6 @@ def targets(results: dict[str, Any]) -> list[list[Any]]:
             if row["target"] and not math.isnan(row["target"]):
                 name = f"translation in {row['kind']}, times the loop over windows"
                 at_least(name, row["ratio"], row["target"])
-    if "neural_renderer" in results:
-        for name, ratio, target in neural_renderer.targets(results["neural_renderer"]):
-            at_least(name, ratio, target)
     return rows
 
 

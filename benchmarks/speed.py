@@ -1,6 +1,6 @@
 """Speed: how long directing a 1080p clip takes, against decoding and encoding it alone.
 
-    python benchmarks/speed.py [--runs 3] [--seconds 10] [--json speed.json]
+    python -m benchmarks.speed [--runs 3] [--seconds 10] [--json speed.json]
 
 The first table runs `ned direct` and a bare PyAV decode + encode of the same clip (libx264 with the
 crf and preset that `ned direct` uses by default, its own threads, sound copied), both as processes

@@ -1,6 +1,6 @@
 """Preprocessing: seconds per 1080p frame of ./preprocess.sh in test mode, on each road.
 
-    python benchmarks/staged.py [--quick] [--frames 100] [--json staged.json]
+    python -m benchmarks.staged [--quick] [--frames 100] [--json staged.json]
 
 Everything from opening the video to the last PNG counts, without the start of the interpreter; the
 first run of a road, on a few frames, is not counted (compiled code, loaded networks stay out of
@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -48,7 +47,6 @@ def main() -> None:
 
 def measure(work: Path, clips: Path | None, roads: list[str], frames: int) -> dict[str, Any]:
     """All numbers of this script."""
-    sys.path[:0] = [str(footage.ROOT), str(footage.ROOT / "tests")]
     whole = footage.full_hd_clip(clips, work)
     rows = []
     topology = "none"

@@ -31,12 +31,6 @@ def crop_transform(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
     return _transform_of_box(low[0], low[1], high[0], high[1])
 
 
-def whole_image_transform(size: tuple[int, int]) -> NDArray[np.float64]:
-    """The similarity crop_from_image where no face was found in a (width, height) image."""
-    # the published rule takes the height for the right and the width for the lower edge
-    return _transform_of_box(0, 0, size[1] - 1, size[0] - 1)
-
-
 def _transform_of_box(left: float, top: float, right: float, bottom: float) -> NDArray[np.float64]:
     extent = ((right - left) + (bottom - top)) / 2 * _BOX_SCALE
     side = int(extent * _MARGIN)

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deca.crop import SIDE, Rounding, image_from_crop, image_points_from_ndc
-from deca.lighting import harmonic_shading, lamp_shading
+from deca.lighting import lamp_shading
 from deca.rasterizer import DEPTH, Fragments, Rasterizer, interpolate, rasterize
 from deca.sampling import sample_grid
-from ned.core.errors import InputError
 
 if TYPE_CHECKING:
     from deca.flame_codes import FlameCodes
@@ -82,24 +81,6 @@ def draw_heads(
         grid=grid,
         normals=normals,
     )
-
-
-def draw_textured(
-    pictures: HeadPictures, textures: NDArray[np.float32], light: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """The heads with their albedo, lit as DECA estimated: (B, 224, 224, 3) float32 RGB.
-
-    Args:
-        textures: (B or 1, H, W, 3) albedo. light: (B, 9, 3) spherical harmonics.
-
-    Raises:
-        InputError: The heads were drawn without a texture layout.
-    """
-    if pictures.grid is None:
-        raise InputError("textured heads need head_template.obj of DECA; give it")
-    covered = pictures.fragments.coverage
-    albedo = sample_grid(textures, pictures.grid, covered)
-    return albedo * harmonic_shading(pictures.normals, light) * covered[..., None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ NED learns from unpaired recordings: a discriminator tells whether a translated 
 the wanted emotion, and a cycle keeps the rest. Synthetic takes hold more: the same words, actor and
 moment with every emotion. Where that is known, the translation is learned from it directly, which
 is steadier and many times faster than a game between networks. The networks, their use, and the
-meaning of styles are those of NED; docs/manipulator.md tells what was found.
+meaning of styles are those of NED; docs/lab/manipulator.md tells what was found.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 from manipulator.data.synthetic import SyntheticPerformance
 from manipulator.networks import Networks
 from ned.core.progress import SILENT, Progress
+from ned.core.training_loop import StepDone, training_loop
 
 _REFERENCES = 5  # windows that give a style
 _SIDES = 10.0  # weight of what differs between the sides of a face in what is read from styles
@@ -179,7 +180,8 @@ def train_pairs(
     batches = paired_batches(pairs, networks.settings.window, settings.batch, generator)
     sums: dict[str, float] = {}
     last = settings.iterations - max(1, settings.iterations // 10)
-    with progress.stage("learning pairs", settings.iterations) as step:
+
+    def steps() -> Iterator[StepDone]:
         for iteration in range(settings.iterations):
             losses = paired_losses(networks, next(batches), settings, reading)
             optimiser.zero_grad(set_to_none=True)
@@ -191,7 +193,9 @@ def train_pairs(
                 for name, value in losses.items():
                     share = value.item() / (settings.iterations - last)
                     sums[name] = sums.get(name, 0.0) + share
-            step(1)
+            yield StepDone(iteration + 1)
+
+    training_loop(steps(), settings.iterations, stage="learning pairs", progress=progress)
     sums["mapping"] = train_mapping(networks, pairs, settings, generator, progress)
     return sums
 
@@ -244,8 +248,9 @@ def train_mapping(
     labels = torch.arange(count).repeat_interleave(_LATENTS)
     optimiser = torch.optim.Adam(networks.mapping_network.parameters(), lr=settings.rate)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.mapping_iterations)
-    total, last = 0.0, max(1, settings.mapping_iterations // 10)
-    with progress.stage("learning labels", settings.mapping_iterations) as step:
+    last, found = max(1, settings.mapping_iterations // 10), []
+
+    def steps() -> Iterator[StepDone]:
         for iteration in range(settings.mapping_iterations):
             rows = [torch.randint(len(each), (_LATENTS,), generator=generator) for each in known]
             shown = torch.stack([each[row] for each, row in zip(known, rows, strict=True)])
@@ -257,9 +262,11 @@ def train_mapping(
             optimiser.step()
             falling.step()
             if iteration >= settings.mapping_iterations - last:
-                total += loss.item() / last
-            step(1)
-    return total
+                found.append(loss.item() / last)
+            yield StepDone(iteration + 1)
+
+    training_loop(steps(), settings.mapping_iterations, stage="learning labels", progress=progress)
+    return sum(found)
 
 
 def clip_styles(networks: Networks, pairs: Pairs, strong: float = 0.0) -> list[Tensor]:

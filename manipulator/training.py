@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -32,7 +32,9 @@ from manipulator.networks import NETWORKS, Networks
 from ned.core.errors import InputError, quoted
 from ned.core.files.checkpoint import load_weights
 from ned.core.files.records import fingerprint, write_atomically
+from ned.core.processes import launch, processes_of
 from ned.core.progress import SILENT, Progress
+from ned.core.training_loop import StepDone, training_loop
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -98,7 +100,8 @@ class Trainer:
             )
         self.networks, self.settings = networks, settings
         self.training, self.validation = training, validation
-        self.fabric = fabric or make_fabric("cpu", 1, "float32")
+        self.fabric = fabric or launch("cpu", 1)
+        self.processes = processes_of(self.fabric)
         self.networks.to(self.fabric.device)
         self.optimisers: Optimisers = make_optimisers(networks, settings.rate, settings.betas)
         self.done = Progressed()
@@ -134,26 +137,43 @@ class Trainer:
             state_file: where the state is kept after every epoch, and every `every` iterations.
             on_step: told the iteration (of all epochs) and its losses.
             on_epoch: told the epoch and mean losses of validation, before its state is kept.
+
+        Raises:
+            Interrupted: The user stopped it; everything is saved (if there is a `state_file`).
         """
-        while self.done.epoch <= self.settings.epochs:
-            epoch = self.done.epoch
-            with progress.stage(f"epoch {epoch}", self.steps) as advance:
-                advance(self.done.step)
+        settings = self.settings
+        left = (settings.epochs + 1 - self.done.epoch) * self.steps - self.done.step
+
+        def steps() -> Iterator[StepDone]:
+            while (epoch := self.done.epoch) <= settings.epochs:
                 for batch in self._batches(epoch, self.done.step):
-                    reported = self._iterate(batch, self.settings.rate_in(epoch))
+                    size = min(settings.batch, len(self.training) - self.done.step * settings.batch)
+                    reported = self._iterate(batch, settings.rate_in(epoch), size)
                     self.done.step += 1
+                    number = (epoch - 1) * self.steps + self.done.step
                     if on_step is not None:
-                        values = {name: value.item() for name, value in reported.items()}
-                        on_step((epoch - 1) * self.steps + self.done.step, values)
+                        on_step(number, {name: value.item() for name, value in reported.items()})
                     if every and state_file and self.done.step % every == 0:
                         self.save_state(state_file)
-                    advance(1)
+                    yield StepDone(number)
+                self.done = Progressed(epoch + 1, 0)
+                yield StepDone(epoch * self.steps, 0, "now")
+
+        def measure() -> bool:
             measured = self.validate()
             if on_epoch is not None:
-                on_epoch(epoch, measured)
-            self.done = Progressed(epoch + 1, 0)
-            if state_file is not None:
-                self.save_state(state_file)
+                on_epoch(self.done.epoch - 1, measured)
+            return False
+
+        training_loop(
+            steps(),
+            left,
+            folder=state_file and state_file.parent,
+            save=state_file and (lambda: self.save_state(state_file)),
+            measure=measure,
+            progress=progress,
+            processes=self.processes,
+        )
 
     def validate(self) -> dict[str, float]:
         """Mean losses on validation windows and fixed noise; empty without any."""
@@ -174,7 +194,7 @@ class Trainer:
 
     def save_state(self, path: Path) -> None:
         """Write all that is needed to go on; raises OutputError."""
-        if not self.fabric.is_global_zero:
+        if not self.processes.first:
             return
         import io
 
@@ -206,21 +226,15 @@ class Trainer:
             self.optimisers[name].load_state_dict(state["optimisers"][name])
         self.done = Progressed(state["epoch"], state["step"])
 
-    def _iterate(self, batch: Batch, rate: float) -> dict[str, Tensor]:
+    def _iterate(self, batch: Batch, rate: float, size: int) -> dict[str, Tensor]:
+        """One step; `batch` is this process's share of `size` windows."""
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] = rate
-        alone = self.fabric.world_size == 1
-        share = torch.tensor(float(len(batch.real)), device=self.fabric.device)
-        whole = share if alone else self._sum(share)
 
         def average(network: torch.nn.Module) -> None:
             gradients = [p.grad for p in network.parameters() if p.grad is not None]
-            flat = torch.cat([gradient.flatten() for gradient in gradients]) * (share / whole)
-            flat, start = self._sum(flat), 0
-            for gradient in gradients:
-                gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
-                start += gradient.numel()
+            self.processes.average(gradients, size)
 
         reported = train_step(
             self.networks,
@@ -228,17 +242,10 @@ class Trainer:
             batch,
             self.settings.losses,
             self.fabric.autocast,
-            None if alone else average,
+            average,
         )
-        if alone:
-            return reported
-        values = self._sum(torch.stack(list(reported.values())) * (share / whole))
+        values = self.processes.mean(torch.stack(list(reported.values())), size)
         return dict(zip(reported, values.unbind(), strict=True))
-
-    def _sum(self, value: Tensor) -> Tensor:
-        reduced = self.fabric.all_reduce(value, reduce_op="sum")
-        assert isinstance(reduced, Tensor)
-        return reduced
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
         seed, count = self.settings.seed, len(self.training)
@@ -260,11 +267,7 @@ class Trainer:
         """Windows of those rows; this process's part of them if `shared`."""
         size = (len(real), self.networks.settings.latent)
         latent = latents.standard_normal(size).astype(np.float32)
-        # a batch smaller than the processes gives each of the rest a copy of the first window
-        mine = np.arange(len(real))
-        if shared and self.fabric.world_size > 1:
-            mine = mine[self.fabric.global_rank :: self.fabric.world_size]
-            mine = mine if len(mine) else np.array([0])
+        mine = self.processes.share(len(real)) if shared else slice(None)
         arrays = (
             windows[real[mine]],
             windows.labels[real[mine]],
@@ -274,25 +277,6 @@ class Trainer:
         )
         batch = Batch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
         return batch.to(self.fabric.device)
-
-
-def make_fabric(accelerator: str, devices: int | list[int], precision: str) -> Fabric:
-    """Where training runs.
-
-    Args:
-        accelerator: "cpu" or "cuda".
-        devices: processes, one per GPU (or several on the CPU), or the numbers of GPUs.
-        precision: "float32", or "bfloat16" for mixed precision.
-
-    Raises:
-        InputError: Lightning Fabric is not installed.
-    """
-    try:
-        from lightning_fabric import Fabric
-    except ImportError as error:
-        raise InputError("training needs lightning-fabric; pip install 'ned[neural]'") from error
-    kind: Any = {"float32": "32-true", "bfloat16": "bf16-mixed"}[precision]
-    return Fabric(accelerator=accelerator, devices=devices, precision=kind)
 
 
 def _stream(seed: int, epoch: int, stream: int, step: int = 0) -> np.random.Generator:

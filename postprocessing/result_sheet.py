@@ -1,4 +1,4 @@
-"""Contact sheet: frames of the source above those of the result, in one picture."""
+"""Result sheet: frames of the source above those of the result, in one picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COLUMNS = 8
 _LONG_SIDE = 320
 
 
-class ContactSheet:
+class ResultSheet:
     """Collects up to eight pairs of frames, spread evenly over the clip."""
 
     def __init__(self, frame_count: int) -> None:

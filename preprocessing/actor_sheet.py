@@ -1,4 +1,4 @@
-"""Contact sheet: one picture that shows who was found in a clip, where and when."""
+"""Actor sheet: one picture that shows who was found in a clip, where and when."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _COLOURS = (
 )
 
 
-def contact_sheet(
+def draw_actor_sheet(
     clip: Footage, tracks: Sequence[Track], path: Path | str | None = None
 ) -> NDArray[np.uint8]:
     """Draw whole frames with numbered boxes, and below them a row of portraits for each actor.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core.errors import InputError, quoted
+from ned.core.errors import InputError
 from ned.core.face import similarity
 from preprocessing.boxes import CROP_MARGIN, CROP_PIXELS, crop_from_frame, face_box_of_mesh
 from preprocessing.eye_landmarks import landmarks_of_mesh
@@ -35,26 +34,6 @@ def default_template(pixels: int = CROP_PIXELS) -> NDArray[np.float64]:
     box = np.array([middle[0] - side, middle[1] - side, middle[0] + side, middle[1] + side])
     template = similarity.apply(crop_from_frame(box, pixels), landmarks_of_mesh(points))
     template.setflags(write=False)
-    return template
-
-
-def read_template(path: Path) -> NDArray[np.float64]:
-    """Another template: a text file (also .gz) of 68 lines x y, such as NED's.
-
-    Raises:
-        InputError: It is not such a file.
-    """
-    try:
-        template = np.loadtxt(path, ndmin=2)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{quoted(path)} cannot be read as a template; 68 lines 'x y' are needed"
-        ) from error
-    if template.shape != (68, 2) or not np.isfinite(template).all():
-        raise InputError(
-            f"{quoted(path)} holds {template.shape[0]} x {template.shape[1]} numbers; "
-            "a template has 68 lines 'x y'"
-        )
     return template
 
 
@@ -144,14 +123,3 @@ def warp_mask(
     whole = mask.astype(np.uint8)
     moved = cv2.warpAffine(whole, aligned_from_crop, (pixels, pixels), flags=cv2.INTER_NEAREST)
     return moved > 0
-
-
-def align_face(
-    face: NDArray[np.uint8],
-    mask: NDArray[np.bool_],
-    aligned_from_crop: NDArray[Any],
-    pixels: int = CROP_PIXELS,
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A masked face and its mask aligned; the face is black wherever the aligned mask is."""
-    aligned = warp_mask(mask, aligned_from_crop, pixels)
-    return warp_image(face, aligned_from_crop, pixels) * aligned[..., None], aligned

@@ -12,9 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core.face import similarity
-from preprocessing.boxes import CROP_PIXELS, crop_from_frame
-
 # The mesh point that lies where each of the 68 is, read off pictures of MediaPipe's mesh.
 MESH_OF_68 = (
     *(127, 234, 93, 132, 58, 136, 150, 176, 152, 400, 379, 365, 288, 361, 323, 454, 356),  # jaw
@@ -28,13 +25,6 @@ MESH_OF_68 = (
 _IRIS_CENTRES = (468, 473)  # of the eyes at the image's left and right
 FIRST_EYE, SECOND_EYE, MOUTH = slice(36, 42), slice(42, 48), slice(48, 68)
 _GRAY = (0.2125, 0.7154, 0.0721)  # of R, G, B; ITU-R BT.709
-
-
-def mesh_in_crop(
-    mesh: NDArray[Any], box: NDArray[Any], pixels: int = CROP_PIXELS
-) -> NDArray[np.float64]:
-    """Mesh points (..., N, 2 or 3) of frames in the crops (..., 4) cut from them: (..., N, 2)."""
-    return similarity.apply(crop_from_frame(box, pixels), np.asarray(mesh)[..., :2])
 
 
 def landmarks_of_mesh(mesh: NDArray[Any]) -> NDArray[Any]:

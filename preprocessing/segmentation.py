@@ -61,13 +61,6 @@ def mesh_mask(
     return mask > 0
 
 
-def soften(mask: NDArray[np.bool_], edge: float) -> NDArray[np.float32]:
-    """A mask with a soft edge inside of it: 0 at its border, 1 from `edge` pixels inward."""
-    inside = np.pad(mask.astype(np.uint8), 1)  # the border of the picture is an edge too
-    distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    return np.clip(distance / max(edge, 1e-6), 0, 1).astype(np.float32)
-
-
 def face_mask(classes: NDArray[Any]) -> NDArray[np.bool_]:
     """NED's mask from classes (H, W): the face class, eroded, its largest piece."""
     _, hard = soft_erosion(classes == FACE_CLASS, _EROSION, _THRESHOLD)

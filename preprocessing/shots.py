@@ -34,8 +34,8 @@ class Picture(Protocol):
 
 
 @dataclass(frozen=True)
-class Sight:
-    """A frame as the tracker sees it.
+class ShotFrame:
+    """A frame of a clip and the shot that it belongs to.
 
     Attributes:
         image: (H, W, 3) RGB.
@@ -48,7 +48,7 @@ class Sight:
     shot: int
 
 
-def sights(frames: Iterable[Picture]) -> Iterator[Sight]:
+def frames_with_shots(frames: Iterable[Picture]) -> Iterator[ShotFrame]:
     """Tell which shot each frame belongs to, looking `_LOOK_AHEAD` frames ahead.
 
     A cut lies where the picture changes by much more than it lately did from frame to frame, and
@@ -60,7 +60,7 @@ def sights(frames: Iterable[Picture]) -> Iterator[Sight]:
     reference: NDArray[np.float32] | None = None  # the last frame that was no flash
     shot = 0
 
-    def release() -> Sight:
+    def release() -> ShotFrame:
         nonlocal reference, shot
         image, time, signature = waiting.popleft()
         if reference is None:
@@ -74,7 +74,7 @@ def sights(frames: Iterable[Picture]) -> Iterator[Sight]:
             shot += 1
             recent.clear()
             reference = signature
-        return Sight(image, time, shot)
+        return ShotFrame(image, time, shot)
 
     for frame in frames:
         image = frame.rgb()

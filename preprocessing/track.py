@@ -15,7 +15,7 @@ from preprocessing.face_detector import FaceDetector
 from preprocessing.face_mesh import FaceMesh
 from preprocessing.landmarker import Landmarker
 from preprocessing.persons import people
-from preprocessing.shots import Picture, sights
+from preprocessing.shots import Picture, frames_with_shots
 from preprocessing.tracker import Tracker, TrackingOptions
 
 __all__ = ["Footage", "TrackingOptions", "track_faces"]
@@ -72,10 +72,10 @@ def track_faces(
     with network as mesh, FaceDetector(options.detection_score) as detector:
         tracker = Tracker(mesh, detector, clip.size, options, limit)
         with progress.stage("tracking", clip.frame_count) as step:
-            for sight in ahead(sights(clip.frames())):
-                times.append(sight.time)
-                shots.append(sight.shot)
-                tracker.advance(sight)
+            for shot_frame in ahead(frames_with_shots(clip.frames())):
+                times.append(shot_frame.time)
+                shots.append(shot_frame.shot)
+                tracker.advance(shot_frame)
                 step(1)
     tracks = people(
         tracker.finish(), clip.size, np.array(times), np.array(shots, np.int32), gap, limit

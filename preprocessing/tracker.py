@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ned.core.face.track import encode_landmarks
 from preprocessing.face_detector import Detection, FaceDetector, Tile, overlap, tiles
 from preprocessing.persons import Tracklet
-from preprocessing.shots import Sight
+from preprocessing.shots import ShotFrame
 from preprocessing.window import Window
 
 _STEADY_SHIFT = 0.05  # of the window's side: less movement than this moves the window gently
@@ -123,30 +123,30 @@ class Tracker:
         self._tiles: list[Tile] = [tile for level in levels[1:] for tile in level]
         self._turn = 0
         frames = int(min(8, max(1, _MEMORY // (3 * size[0] * size[1]))))
-        self._past: deque[tuple[int, Sight]] = deque(maxlen=frames)
+        self._past: deque[tuple[int, ShotFrame]] = deque(maxlen=frames)
 
-    def advance(self, sight: Sight) -> None:
+    def advance(self, shot_frame: ShotFrame) -> None:
         """Take one more frame into account."""
         self._frame += 1
-        fresh = sight.shot != self._shot
+        fresh = shot_frame.shot != self._shot
         if fresh:
-            self._shot = sight.shot
+            self._shot = shot_frame.shot
             self._past.clear()
             for face in self._faces:
                 self._close(face)
             self._faces = []
         for face in self._faces:
-            self._follow(face, sight)
+            self._follow(face, shot_frame)
         self._separate()
         for face in self._faces:
             if not face.lost:
-                self._record(face, sight)
-            elif sight.time - face.seen > self._options.gap_limit_seconds:
+                self._record(face, shot_frame)
+            elif shot_frame.time - face.seen > self._options.gap_limit_seconds:
                 self._close(face)
         self._faces = [face for face in self._faces if not face.tracklet.closed]
-        if fresh or self._search_is_due(sight.time):
-            self._search(sight, self._places(everywhere=fresh))
-        self._past.append((self._frame, sight))
+        if fresh or self._search_is_due(shot_frame.time):
+            self._search(shot_frame, self._places(everywhere=fresh))
+        self._past.append((self._frame, shot_frame))
 
     def finish(self) -> list[Tracklet]:
         """All tracklets, in the order of their first frames."""
@@ -174,17 +174,17 @@ class Tracker:
             self._tiles[self._turn // 2 % len(self._tiles)],
         ]
 
-    def _search(self, sight: Sight, places: list[Tile]) -> None:
-        self._searched = sight.time
-        found = self._detector.search(sight.image, places)
+    def _search(self, shot_frame: ShotFrame, places: list[Tile]) -> None:
+        self._searched = shot_frame.time
+        found = self._detector.search(shot_frame.image, places)
         for detection in sorted(found, key=lambda each: each.box[1] - each.box[3]):
             if len(self._faces) >= self._max_faces:
                 break
             if all(overlap(detection.box, _box(face.points)) < 0.3 for face in self._faces):
-                self._take_up(detection, sight)
+                self._take_up(detection, shot_frame)
 
-    def _take_up(self, detection: Detection, sight: Sight) -> None:
-        fit = self._settle(sight.image, detection.window())
+    def _take_up(self, detection: Detection, shot_frame: ShotFrame) -> None:
+        fit = self._settle(shot_frame.image, detection.window())
         if fit is None:
             return
         box = _box(fit.points)
@@ -194,7 +194,7 @@ class Tracker:
             return
         score = detection.score
         if score < self._options.sure_score:
-            again = self._detector.look(sight.image, fit.window)
+            again = self._detector.look(shot_frame.image, fit.window)
             score = max((each.score for each in again if overlap(box, each.box) > 0.5), default=0.0)
             if score < self._options.sure_score:
                 return
@@ -202,15 +202,15 @@ class Tracker:
             window=fit.window,
             points=fit.points,
             tracklet=Tracklet(self._shot),
-            seen=sight.time,
+            seen=shot_frame.time,
             looked=-math.inf,
-            checked=sight.time,
+            checked=shot_frame.time,
             detected=score,
         )
         self._faces.append(face)
         face.confidence = self._confidence(face, fit)
         self._look_back(face)
-        self._record(face, sight)
+        self._record(face, shot_frame)
 
     def _settle(self, image: NDArray[np.uint8], window: Window) -> _Fit | None:
         """Let the mesh converge from a detection's rough window; None if it sees no face."""
@@ -228,8 +228,8 @@ class Tracker:
         others = [each.tracklet for each in self._faces if each is not face]
         others += [each for each in self._done if self._past and each.last >= self._past[0][0]]
         rows = []
-        for frame, sight in reversed(self._past):
-            fit = self._fit(sight.image, window)
+        for frame, shot_frame in reversed(self._past):
+            fit = self._fit(shot_frame.image, window)
             jump = _jump(points, fit.points)
             if fit.presence < self._options.start_presence or jump > 0.5:
                 break
@@ -261,25 +261,25 @@ class Tracker:
         share = _GENTLE + (1 - _GENTLE) * _move(window, wanted) / _STEADY_SHIFT
         return _Fit(_between(window, wanted, min(1.0, share)), points, presence, tremble)
 
-    def _follow(self, face: _Face, sight: Sight) -> None:
-        fit = self._fit(sight.image, _moved(face.window, face.motion))
+    def _follow(self, face: _Face, shot_frame: ShotFrame) -> None:
+        fit = self._fit(shot_frame.image, _moved(face.window, face.motion))
         doubtful = face.strikes > 1 and (fit.presence < _SURE_PRESENCE or fit.tremble > _TREMBLE)
         if self._is_good(face, fit) and not doubtful:
-            self._accept(face, fit, sight)
-            self._check(face, sight)
+            self._accept(face, fit, shot_frame)
+            self._check(face, shot_frame)
             return
-        for detection in self._detector.look(sight.image, face.window):
-            again = self._settle(sight.image, detection.window())
+        for detection in self._detector.look(shot_frame.image, face.window):
+            again = self._settle(shot_frame.image, detection.window())
             if again is not None and self._is_good(face, again):
                 face.strikes = 0
                 face.detected = detection.score
-                face.checked = sight.time
-                self._accept(face, again, sight)
+                face.checked = shot_frame.time
+                self._accept(face, again, shot_frame)
                 return
         face.lost = True
         face.motion = (0.0, 0.0)
 
-    def _accept(self, face: _Face, fit: _Fit, sight: Sight) -> None:
+    def _accept(self, face: _Face, fit: _Fit, shot_frame: ShotFrame) -> None:
         face.confidence = self._confidence(face, fit)
         shift = fit.points[:, :2].mean(0) - face.points[:, :2].mean(0)
         # Slow faces are not led: the window's own inertia keeps the landmarks calm.
@@ -294,15 +294,15 @@ class Tracker:
         ratio = _height(fit.points) / (_height(face.points) + 1e-6)
         return 0.6 < ratio < 1.7 and _jump(face.points, fit.points, face.motion) < 1.0
 
-    def _check(self, face: _Face, sight: Sight) -> None:
+    def _check(self, face: _Face, shot_frame: ShotFrame) -> None:
         """Ask the detector now and then whether the mesh still sits on a face."""
-        if sight.time - face.checked < 2 * self._options.search_seconds:
+        if shot_frame.time - face.checked < 2 * self._options.search_seconds:
             return
-        face.checked = sight.time
+        face.checked = shot_frame.time
         box = _box(face.points)
         scores = [
             detection.score
-            for detection in self._detector.look(sight.image, face.window)
+            for detection in self._detector.look(shot_frame.image, face.window)
             if overlap(detection.box, box) > 0.5
         ]
         score = max(scores, default=0.0)
@@ -320,12 +320,12 @@ class Tracker:
                     loser = min(one, other, key=lambda face: (face.confidence, face.tracklet.count))
                     loser.lost = True
 
-    def _record(self, face: _Face, sight: Sight) -> None:
-        face.seen = sight.time
+    def _record(self, face: _Face, shot_frame: ShotFrame) -> None:
+        face.seen = shot_frame.time
         face.tracklet.add(self._frame, *encode_landmarks(face.points), face.confidence)
-        if sight.time - face.looked >= _SEE_EVERY:
-            face.looked = sight.time
-            face.tracklet.identity.see(sight.image, face.points, face.confidence)
+        if shot_frame.time - face.looked >= _SEE_EVERY:
+            face.looked = shot_frame.time
+            face.tracklet.identity.see(shot_frame.image, face.points, face.confidence)
 
     def _close(self, face: _Face) -> None:
         if not face.tracklet.closed:

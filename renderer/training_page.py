@@ -5,27 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 
 from ned.core.files.frame_files import encode_png
 from ned.core.files.records import write_atomically
 
-_SHOWN = 4  # frames of a look that are put into its picture
+_SHOWN = 4  # frames of a sample that are put into its picture
 _GRAPH = (640, 160)  # pixels
-_STYLE = (
-    "body{font:16px sans-serif;margin:2em;background:#fff;color:#222}"
-    "img{max-width:100%}svg{border:1px solid #ccc}section{margin-top:2em}"
-)
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """Held-out frames drawn after an epoch.
+class HeldOutSample:
+    """Some held-out frames, drawn at a moment of the training.
 
     Attributes:
         epoch, step: when. psnr: inside the masks, in dB. frames: their numbers.
@@ -43,21 +40,23 @@ class Look:
 
 
 class TrainingPage:
-    """A folder with index.html, one picture per look, and what was measured."""
+    """A folder with index.html, one picture per sample, and what was measured."""
 
     def __init__(self, folder: Path, what: str = "a neural renderer", given: str = "NMFC") -> None:
         """Say where, what is trained, and what it is given that the page shows."""
         self.folder, self._what, self._given = folder, what, given
 
-    def add(self, look: Look) -> None:
-        """Add a look, or replace that of the same step; raises OutputError."""
-        name = f"step_{look.step:07d}.png"
-        write_atomically(self.folder / name, encode_png(contact_sheet(look)))
-        rows = [row for row in self._rows() if row["step"] < look.step]
-        rows.append({"epoch": look.epoch, "step": look.step, "psnr": look.psnr, "picture": name})
+    def add(self, sample: HeldOutSample) -> None:
+        """Add a sample, or replace that of the same step; raises OutputError."""
+        name = f"step_{sample.step:07d}.png"
+        write_atomically(self.folder / name, encode_png(columns_of_frames(sample)))
+        rows = [row for row in self._rows() if row["step"] < sample.step]
+        rows.append(
+            {"epoch": sample.epoch, "step": sample.step, "psnr": sample.psnr, "picture": name}
+        )
         data = (json.dumps(rows, indent=1) + "\n").encode()
         write_atomically(self.folder / "looks.json", data)
-        write_atomically(self.folder / "index.html", self._page(rows, look).encode())
+        write_atomically(self.folder / "index.html", self._page(rows, sample).encode())
 
     def _rows(self) -> list[dict[str, Any]]:
         try:
@@ -65,49 +64,42 @@ class TrainingPage:
         except (OSError, ValueError):
             return []
 
-    def _page(self, rows: Sequence[dict[str, Any]], look: Look) -> str:
-        title = f"Training of {self._what}"
-        sections = [
-            f"<section><h2>epoch {row['epoch']}, step {row['step']}: {row['psnr']:.2f} dB</h2>"
-            f'<img src="{escape(row["picture"])}" alt="held-out frames after step {row["step"]}">'
-            "</section>"
-            for row in reversed(rows)
-        ]
-        frames = f"{look.frames[0]} to {look.frames[-1]}"
-        return (
-            f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-            f"<style>{_STYLE}</style></head><body><h1>{title}</h1>"
-            f"<p>Held-out frames {frames}: above what the renderer is given ({self._given}), then"
-            " what it draws, then what was filmed. PSNR is that inside the mask.</p>"
-            f"{_graph([float(row['psnr']) for row in rows])}{''.join(sections)}</body></html>\n"
+    def _page(self, rows: Sequence[dict[str, Any]], sample: HeldOutSample) -> str:
+        values = [float(row["psnr"]) for row in rows]
+        source = files("renderer").joinpath("training_page.html.j2").read_text("utf-8")
+        # what a folder's own records hold is text, whatever they say
+        page = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
+        return page.render(
+            title=f"Training of {self._what}",
+            given=self._given,
+            frames=sample.frames,
+            rows=rows,
+            low=min(values),
+            high=max(values),
+            width=_GRAPH[0],
+            height=_GRAPH[1],
+            line=_line(values),
         )
 
 
-def contact_sheet(look: Look, shown: int = _SHOWN) -> NDArray[np.uint8]:
-    """Columns of frames; from above NMFC, the drawn face, the filmed face."""
-    chosen = np.unique(np.linspace(0, len(look.made) - 1, shown).round().astype(int))
+def columns_of_frames(sample: HeldOutSample, shown: int = _SHOWN) -> NDArray[np.uint8]:
+    """A column for some of the frames; from above what was given, the drawn face, the filmed."""
+    chosen = np.unique(np.linspace(0, len(sample.made) - 1, shown).round().astype(int))
     columns = [
         np.concatenate(
-            [np.moveaxis(look.conditioning[k][:3], 0, 2), look.made[k], look.filmed[k]], axis=0
+            [np.moveaxis(sample.conditioning[k][:3], 0, 2), sample.made[k], sample.filmed[k]]
         )
         for k in chosen
     ]
     return np.ascontiguousarray(np.concatenate(columns, axis=1))
 
 
-def _graph(values: Sequence[float]) -> str:
-    """PSNR over looks as a line."""
+def _line(values: Sequence[float]) -> str:
+    """Points of a polyline through the values, from left to right, in a graph's pixels."""
     width, height = _GRAPH
-    low, high = min(values), max(values)
-    spread = max(high - low, 1e-6)
-    points = " ".join(
+    spread = max(max(values) - min(values), 1e-6)
+    return " ".join(
         f"{10 + (width - 20) * k / max(1, len(values) - 1):.1f},"
-        f"{height - 10 - (height - 20) * (value - low) / spread:.1f}"
+        f"{height - 10 - (height - 20) * (value - min(values)) / spread:.1f}"
         for k, value in enumerate(values)
-    )
-    return (
-        f'<svg width="{width}" height="{height}" role="img" '
-        f'aria-label="PSNR from {low:.2f} to {high:.2f} dB">'
-        f'<polyline points="{points}" fill="none" stroke="#06c" stroke-width="2"/></svg>'
-        f"<p>{low:.2f} to {high:.2f} dB over {len(values)} looks</p>"
     )

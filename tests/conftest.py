@@ -7,7 +7,7 @@ finds a real face. Each fixture is made once per test process.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -74,6 +74,17 @@ def shared_clips() -> Path:
 def golden() -> Golden:
     """Golden vectors of the published networks: NED_GOLDEN, or shared/golden beside the repo."""
     return find_golden()
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """One thread for torch: several wait for each other on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def mouth_opening(seconds: NDArray[np.float64]) -> NDArray[np.float64]:

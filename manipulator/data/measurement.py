@@ -70,19 +70,19 @@ class Errors:
 
 
 @dataclass(frozen=True)
-class View:
+class Visibility:
     """What of an emotion is found where: (U,) `shares` that show, (U, U) `mixing` into others."""
 
     shares: NDArray[np.float32]
     mixing: NDArray[np.float32]
 
-    def of(self, change: NDArray[np.float32]) -> NDArray[np.float32]:
+    def shown(self, change: NDArray[np.float32]) -> NDArray[np.float32]:
         """(T, U) what a true change of units looks like."""
         shown = change * self.shares
         return shown + _MOST_MIXED * np.tanh(shown @ self.mixing / _MOST_MIXED)
 
 
-def draw_view(tracker: Tracker, rig: Rig, generator: np.random.Generator) -> View:
+def draw_visibility(tracker: Tracker, rig: Rig, generator: np.random.Generator) -> Visibility:
     """How one clip shows emotions; both sides of the face are alike within some ten percent."""
     regions = sorted(set(rig.regions))
     whole = dict(zip(regions, generator.normal(0, tracker.uneven, len(regions)), strict=True))
@@ -100,7 +100,7 @@ def draw_view(tracker: Tracker, rig: Rig, generator: np.random.Generator) -> Vie
         share = most * min(1.6 * tracker.mixing, 1) * generator.uniform()
         for source, column in zip(rig.columns("corner_pull"), rig.columns(unit), strict=True):
             mixing[source, column] += share
-    return View(shares.astype(np.float32), np.minimum(mixing, 0.9).astype(np.float32))
+    return Visibility(shares.astype(np.float32), np.minimum(mixing, 0.9).astype(np.float32))
 
 
 @lru_cache(maxsize=2)

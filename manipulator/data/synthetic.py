@@ -6,7 +6,7 @@ asymmetry and timing, and everything is then measured as the tracker would (meas
 knows nothing of what real people do beyond these rules: no meaning, no interplay of words and
 feeling except for accents, no ageing of an expression. Its worth is in its labels, in pairs that
 no recording offers (the same words in the same take with every emotion), and in being free of
-licences. docs/manipulator.md compares its statistics with tracked clips.
+licences. docs/lab/manipulator.md compares its statistics with tracked clips.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from deca.rig import Rig
 from manipulator import dynamics
-from manipulator.data.measurement import Tracker, draw_errors, draw_view, measure
+from manipulator.data.measurement import Tracker, draw_errors, draw_visibility, measure
 from manipulator.data.speech import Speech, Voice, speak
 from manipulator.prototypes import Prototype, load_prototypes
 from manipulator.speech_lock import SpeechLock
@@ -179,9 +179,9 @@ def _measured(takes: list[_Take], rig: Rig, faint: float) -> list[SyntheticPerfo
     for take in takes:
         generator = np.random.default_rng(take.seed)
         tracker = Tracker.of_a_clip(generator, faint)
-        view = draw_view(tracker, rig, generator)
-        changes.append(take.change * view.shares)
-        expressions += [take.plain + view.of(take.change), take.plain]
+        visibility = draw_visibility(tracker, rig, generator)
+        changes.append(take.change * visibility.shares)
+        expressions += [take.plain + visibility.shown(take.change), take.plain]
         errors += 2 * [draw_errors(len(take.plain), tracker, rig, generator)]
     found = measure(expressions, errors, rig)
     return [

@@ -33,7 +33,7 @@ from postprocessing.picture_file import check_picture
 from postprocessing.preview import Preview
 from postprocessing.provenance import provenance_tags
 from postprocessing.record import write_sidecar
-from postprocessing.result_sheet import ContactSheet
+from postprocessing.result_sheet import ResultSheet
 from renderer.rendering import Renderer, open_renderer, rendered
 from renderer.strength import edit_strength, skipped_frames
 
@@ -230,7 +230,7 @@ def _render(
         pixel_format=options.pixel_format,
     )
     plain = dataclasses.replace(settings, pixel_format=None)
-    sheet = ContactSheet(len(performance)) if options.contact_sheet is not None else None
+    sheet = ResultSheet(len(performance)) if options.contact_sheet is not None else None
     preview = Preview(clip, directed.weights, directed.names) if options.preview else None
     count = 0
     with (

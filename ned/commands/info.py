@@ -8,7 +8,7 @@ from ned.core.files.assets import require_asset
 from ned.core.film.clip import Clip
 from ned.core.progress import SILENT, Progress
 from ned.options import InfoOptions, is_still_name
-from preprocessing.actor_sheet import contact_sheet as draw_contact_sheet
+from preprocessing.actor_sheet import draw_actor_sheet
 from preprocessing.blendshapes import write_blendshapes
 from preprocessing.track import track_faces
 
@@ -46,7 +46,7 @@ def info(options: InfoOptions, progress: Progress = SILENT) -> list[str]:
             f"turned {yaw.min():.0f} to {yaw.max():.0f} degrees"
         )
     if contact_sheet is not None:
-        draw_contact_sheet(clip, tracks, contact_sheet)
+        draw_actor_sheet(clip, tracks, contact_sheet)
         lines.append(f"  contact sheet: {contact_sheet}")
     if blendshapes is not None and bundle is not None:
         rows = write_blendshapes(blendshapes, clip, tracks, bundle, progress)

@@ -26,7 +26,7 @@ from ned.options.train_hybrid import TrainHybridOptions
 
 if TYPE_CHECKING:
     from renderer.hybrid.footage import Footage
-    from renderer.hybrid.training import HybridCourse
+    from renderer.hybrid.training import HybridTraining
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def train_hybrid(options: TrainHybridOptions, progress: Progress = SILENT) -> li
     """
     device = find_device(device_of(options.gpu_ids))
     from renderer.hybrid.network import HybridShape
-    from renderer.hybrid.training import HybridCourse, HybridSettings
+    from renderer.hybrid.training import HybridSettings, HybridTraining
 
     folder = options.output
     with output_errors(folder):
@@ -63,17 +63,17 @@ def train_hybrid(options: TrainHybridOptions, progress: Progress = SILENT) -> li
             "seed": options.seed,
             "precision": "bfloat16" if short else "float32",
         }
-        course = HybridCourse(footage, load_rig(), folder, settings, device, short, record)
+        training = HybridTraining(footage, load_rig(), folder, settings, device, short, record)
         if not options.restart:
-            course.resume()
-        began = course.step
-        ended = course.run(options.minutes, options.steps, progress)
+            training.resume()
+        began = training.step
+        ended = training.run(options.minutes, options.steps, progress)
     lines = [
-        f"{folder}: {course.step} steps ({course.step - began} of them now) in "
-        f"{course.seconds / 60:.1f} minutes on {len(course.training)} frames; {ended}"
+        f"{folder}: {training.step} steps ({training.step - began} of them now) in "
+        f"{training.seconds / 60:.1f} minutes on {len(training.footage)} frames; {ended}"
     ]
-    if len(course.testing) >= 2:
-        lines += measured(course)
+    if len(training.held_out) >= 2:
+        lines += measured(training)
         lines.append(f"{folder / 'web' / 'index.html'} shows held-out frames")
     return lines
 
@@ -116,19 +116,19 @@ def footage_of(
     return Footage.of(takes, rig, size)
 
 
-def measured(course: HybridCourse) -> list[str]:
+def measured(training: HybridTraining) -> list[str]:
     """What the network gains over the warp on held-out frames, for people."""
     from ned.evaluation.reconstruction_error import Likeness
 
     warped, drawn = Likeness(), Likeness()
-    for one in course.reenacted(np.arange(len(course.testing))):
+    for one in training.reenacted(np.arange(len(training.held_out))):
         mouth = one.mouth.astype(np.int64)
         warped.add(one.warped, one.filmed, one.mask, mouth, False)
         drawn.add(one.drawn, one.filmed, one.mask, mouth, False)
     before, after = warped.scores(), drawn.scores()
     return [
-        f"{len(course.testing)} held-out frames, each drawn from another one: PSNR inside the face "
-        f"{after['psnr']:.2f} dB (warp {before['psnr']:.2f}), around the mouth "
+        f"{len(training.held_out)} held-out frames, each drawn from another one: PSNR inside the "
+        f"face {after['psnr']:.2f} dB (warp {before['psnr']:.2f}), around the mouth "
         f"{after['mouth_psnr']:.2f} dB ({before['mouth_psnr']:.2f}); SSIM {after['ssim']:.4f} "
         f"({before['ssim']:.4f}); sharpness {after['sharpness']:.2f} of the filmed "
         f"({before['sharpness']:.2f})"

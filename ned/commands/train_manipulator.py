@@ -57,7 +57,8 @@ def train_manipulator(options: TrainManipulatorOptions, progress: Progress = SIL
         AssetError: There is no checkpoint to finetune. OutputError: A file cannot be written.
     """
     require_torch("training")
-    from manipulator.training import Trainer, make_fabric
+    from manipulator.training import Trainer
+    from ned.core.processes import launch
 
     emotions = _emotions(options)
     material = gather(options, emotions, progress)
@@ -65,8 +66,7 @@ def train_manipulator(options: TrainManipulatorOptions, progress: Progress = SIL
     device = find_device(device_of(options.device, options.gpu_ids))
     alone = options.devices == 1 and device.index is not None
     devices = [device.index] if alone else options.devices
-    fabric = make_fabric(device.type, devices, options.precision)
-    fabric.launch()
+    fabric = launch(device.type, devices, options.precision)
     mean, spread = manipulator.mean, manipulator.spread
     trainer = Trainer(
         manipulator.networks,
@@ -75,7 +75,7 @@ def train_manipulator(options: TrainManipulatorOptions, progress: Progress = SIL
         _settings(options, material),
         fabric,
     )
-    if not fabric.is_global_zero:
+    if not trainer.processes.first:
         _run(options, trainer, manipulator, material, SILENT)
         return []
     folder = options.checkpoints_dir
@@ -150,7 +150,7 @@ def _run(
 
     folder = options.checkpoints_dir
     state = folder / f"training_state{'_finetuned' * options.finetune}.pt"
-    main = trainer.fabric.is_global_zero
+    main = trainer.processes.first
     if state.is_file() and not options.restart:
         trainer.load_state(state)
         if trainer.done.epoch > options.niter:

@@ -12,6 +12,7 @@ from ned.core.files.actor import Actor
 from ned.core.files.assets import find_asset, require_asset
 from ned.core.files.partial import output_errors
 from ned.core.files.records import locked
+from ned.core.processes import ALONE, launch, processes_of
 from ned.core.progress import SILENT, Progress
 from ned.options.render import TrainRendererOptions, devices_of
 from renderer.experiment_conditioning import face_model_of
@@ -32,28 +33,31 @@ def train_renderer(options: TrainRendererOptions, progress: Progress = SILENT) -
     """
     from renderer.neural import checkpoints
     from renderer.neural.dataset import Faces
-    from renderer.neural.processes import launch
-    from renderer.neural.training import Course
+    from renderer.neural.training import RendererTraining
 
     settings, folder = options.settings, options.checkpoints_dir
     actor = Actor.open(options.celeb)
     faces = Faces.open(actor, size=settings.size)
     names = devices_of(options.gpu_ids)
     devices = [find_device(name) for name in names]
-    processes, device = None, devices[0]
+    processes, device = ALONE, devices[0]
     if len(devices) > 1:
-        processes, device = launch(device.type, [one.index or 0 for one in devices])
-    first = processes is None or processes.first
+        numbers = [one.index or 0 for one in devices]
+        fabric = launch(device.type, len(devices) if device.type == "cpu" else numbers)
+        processes, device = processes_of(fabric), fabric.device
+    first = processes.first
     auto = options.precision == "auto" and is_short_fast(device)
     short = auto or options.precision == "bfloat16"
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / ".lock", folder) if first else nullcontext():
-        course = Course(faces, folder, settings, device, short, _perceptual(options), processes)
-        resumed = not options.restart and course.resume()
+        training = RendererTraining(
+            faces, folder, settings, device, short, _perceptual(options), processes
+        )
+        resumed = not options.restart and training.resume()
         if options.load_pretrain is not None and not resumed:
             name = checkpoints.load_networks(
-                options.load_pretrain, options.which_epoch, course.trainer
+                options.load_pretrain, options.which_epoch, training.trainer
             )
             log.info("beginning with epoch %s of %s", name, options.load_pretrain)
         if first:
@@ -63,21 +67,21 @@ def train_renderer(options: TrainRendererOptions, progress: Progress = SILENT) -
                     "settings": dataclasses.asdict(settings),
                     "actor": str(actor.folder.resolve()),
                     "face_model": face_model_of(actor),
-                    "held_out": course.held_out,
+                    "held_out": training.held_out,
                     "precision": "bfloat16" if short else "float32",
                 },
             )
-        course.begin()
-        began = course.position.step
-        ended = course.run(options.minutes, progress if first else SILENT)
+        training.begin()
+        began = training.position.step
+        ended = training.run(options.minutes, progress if first else SILENT)
     if not first:
         return []
-    position = course.position
+    position = training.position
     lines = [
         f"{folder}: {position.step} steps ({position.step - began} of them now), "
         f"{min(position.epoch, settings.epochs)} of {settings.epochs} epochs; {ended}"
     ]
-    if course.held_out:
+    if training.held_out:
         lines.append(f"{folder / 'web' / 'index.html'} shows held-out frames")
     return lines
 

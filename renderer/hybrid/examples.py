@@ -53,11 +53,11 @@ class Examples:
 
     def __init__(self, footage: Footage, rig: Rig, seed: int = 0) -> None:
         self.footage, self.rig, self.seed = footage, rig, seed
-        kept = chosen(footage.looks)
+        kept = chosen(footage.descriptors)
         self.memory = footage.memory(kept)
         self._warp = WarpRenderer()
         self._rows = np.arange(len(footage))
-        mouth, upper = footage.looks.apart(self.memory.looks)
+        mouth, upper = footage.descriptors.distances(self.memory.descriptors)
         far = _far(footage, kept)
         self._nearest = [np.where(far, cost, np.inf).argmin(1) for cost in (mouth, upper)]
 
@@ -71,7 +71,7 @@ class Examples:
         target = int(random.integers(len(footage)))
         warped = self._warped(target, random)
         recalled = self._recalled(0, target, random), self._recalled(1, target, random)
-        landmarks, rotation = footage.landmarks[target], footage.looks.rotation[target]
+        landmarks, rotation = footage.landmarks[target], footage.descriptors.rotation[target]
         remembered = self.memory.picture(recalled, landmarks, rotation, self._warp)
         seen = stacked(warped, footage.conditioning[target], remembered)
         layers = [seen, footage.pictures[target], mouth_weight(landmarks, len(warped))]
@@ -89,7 +89,7 @@ class Examples:
     def _warped(self, target: int, random: np.random.Generator) -> NDArray[np.uint8]:
         footage = self.footage
         kind = str(random.choice(list(_KINDS), p=list(_KINDS.values())))
-        rotation = footage.looks.rotation
+        rotation = footage.descriptors.rotation
         landmarks = footage.landmarks[target]
         if kind == "there and back":
             moves = self._moves(target, random)

@@ -13,7 +13,7 @@ from deca.rig_pictures import RigConditioner
 from ned.core.errors import InputError
 from ned.core.face.performance import Performance
 from renderer.hybrid.face_crops import FaceCrops, cut_all, placed
-from renderer.hybrid.memory import Looks, Memory
+from renderer.hybrid.memory import ExpressionDescriptors, Memory
 
 CONDITIONING = 5  # channels: NMFC (RGB), pupils, mask
 SEEN = 3 + CONDITIONING + 3 + 2  # of what the network sees, see `stacked`
@@ -33,7 +33,7 @@ class Footage:
 
     Attributes:
         pictures: (n, S, S, 3) uint8 RGB crops. landmarks: (n, 478, 3) float32 crop pixels.
-        conditioning: (n, S, S, 5) uint8, see `CONDITIONING`. looks: what faces look like.
+        conditioning: (n, S, S, 5) uint8, see `CONDITIONING`. descriptors: what faces look like.
         crop_from_head: (n, 2, 3) float32: crop pixels that a displacement in the head moves by.
         take: (n,) number of the take. frame: (n,) frame number there. time: (n,) seconds there.
     """
@@ -41,7 +41,7 @@ class Footage:
     pictures: NDArray[np.uint8]
     landmarks: NDArray[np.float32]
     conditioning: NDArray[np.uint8]
-    looks: Looks
+    descriptors: ExpressionDescriptors
     crop_from_head: NDArray[np.float32]
     take: NDArray[np.int64]
     frame: NDArray[np.int64]
@@ -81,7 +81,7 @@ class Footage:
             self.pictures[rows],
             self.landmarks[rows],
             self.conditioning[rows],
-            self.looks[rows],  # type: ignore[index]
+            self.descriptors[rows],  # type: ignore[index]
             self.crop_from_head[rows],
             self.take[rows],
             self.frame[rows],
@@ -98,7 +98,7 @@ class Footage:
 
     def memory(self, rows: NDArray[np.int64]) -> Memory:
         """Some of the frames, to be found again by what they look like."""
-        return Memory(self.pictures[rows], self.landmarks[rows], self.looks[rows])
+        return Memory(self.pictures[rows], self.landmarks[rows], self.descriptors[rows])
 
 
 def draw_conditioning(
@@ -157,12 +157,14 @@ def _part(
         if len(rows):
             drawn = draw_conditioning(conditioner, crops, start, stop)
             conditioning[rows] = drawn[frames[rows] - start]
-    looks = Looks.of(performance.units, performance.gaze, performance.rotation, rig)
+    descriptors = ExpressionDescriptors.of(
+        performance.units, performance.gaze, performance.rotation, rig
+    )
     return Footage(
         cut_all(crops, pictures, frames),
         crops.landmarks[frames],
         conditioning,
-        looks[frames],
+        descriptors[frames],
         crop_from_head(performance, crops)[frames],
         np.full(len(frames), number),
         frames,
@@ -180,9 +182,9 @@ def _joined(parts: Sequence[Footage]) -> Footage:
     def join(name: str) -> NDArray:
         return np.concatenate([getattr(part, name) for part in parts])
 
-    looks = Looks(
+    descriptors = ExpressionDescriptors(
         *(
-            np.concatenate([getattr(part.looks, name) for part in parts])
+            np.concatenate([getattr(part.descriptors, name) for part in parts])
             for name in ("mouth", "upper", "rotation")
         )
     )
@@ -190,7 +192,7 @@ def _joined(parts: Sequence[Footage]) -> Footage:
         join("pictures"),
         join("landmarks"),
         join("conditioning"),
-        looks,
+        descriptors,
         join("crop_from_head"),
         join("take"),
         join("frame"),

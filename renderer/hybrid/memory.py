@@ -36,8 +36,8 @@ Recalled = list[tuple[int, float]]  # frames of a memory and their shares, which
 
 
 @dataclass(frozen=True, eq=False)
-class Looks:
-    """What T faces look like, in numbers that frames are found by.
+class ExpressionDescriptors:
+    """What T faces look like, in numbers by which frames with a like expression are found.
 
     Attributes:
         mouth: (T, M) places in the head, face units. upper: (T, N) the same, and the gaze.
@@ -55,7 +55,7 @@ class Looks:
         gaze: NDArray[np.floating],
         rotation: NDArray[np.floating],
         rig: Rig,
-    ) -> Looks:
+    ) -> ExpressionDescriptors:
         """Of units (T, U), gaze (T, 2, 2) as in a performance, and rotation (T, 3, 3)."""
         count = len(units)
         moved = rig.displacement(np.asarray(units, np.float32))
@@ -63,10 +63,12 @@ class Looks:
         upper = np.concatenate([moved[:, _UPPER].reshape(count, -1), eyes], axis=1)
         return cls(moved[:, _MOUTH].reshape(count, -1), upper, np.asarray(rotation, np.float32))
 
-    def __getitem__(self, rows: NDArray[np.int64] | slice) -> Looks:
-        return Looks(self.mouth[rows], self.upper[rows], self.rotation[rows])
+    def __getitem__(self, rows: NDArray[np.int64] | slice) -> ExpressionDescriptors:
+        return ExpressionDescriptors(self.mouth[rows], self.upper[rows], self.rotation[rows])
 
-    def apart(self, other: Looks) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def distances(
+        self, other: ExpressionDescriptors
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(T, n) distances of mouths and of upper halves to n others, in face units."""
         turned = _TURN * angles(self.rotation, other.rotation)
         return _distance(self.mouth, other.mouth) + turned, _distance(
@@ -80,23 +82,23 @@ class Memory:
 
     Attributes:
         pictures: (n, S, S, 3) uint8 RGB. landmarks: (n, 478, 3) float32 crop pixels.
-        looks: what they are found by.
+        descriptors: what they are found by.
     """
 
     pictures: NDArray[np.uint8]
     landmarks: NDArray[np.float32]
-    looks: Looks
+    descriptors: ExpressionDescriptors
 
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def recall(self, wanted: Looks) -> list[tuple[Recalled, Recalled]]:
+    def recall(self, wanted: ExpressionDescriptors) -> list[tuple[Recalled, Recalled]]:
         """For each of T frames that follow each other, what its mouth and its upper half recall.
 
         A frame stays until another is clearly better (Viterbi's algorithm with a price for a
         change), then they are faded over five frames, so that pictures do not jump.
         """
-        mouth, upper = wanted.apart(self.looks)
+        mouth, upper = wanted.distances(self.descriptors)
         return list(zip(_faded(_path(mouth)), _faded(_path(upper)), strict=True))
 
     def picture(
@@ -128,9 +130,9 @@ class Memory:
         tensors = {
             "pictures": self.pictures,
             "landmarks": self.landmarks,
-            "mouth": self.looks.mouth,
-            "upper": self.looks.upper,
-            "rotation": self.looks.rotation,
+            "mouth": self.descriptors.mouth,
+            "upper": self.descriptors.upper,
+            "rotation": self.descriptors.rotation,
         }
         packed = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
         publish_bytes(path, save(packed, {"format": _FORMAT}))
@@ -145,8 +147,10 @@ class Memory:
                 if (file.metadata() or {}).get("format") != _FORMAT:
                     raise InputError(f"{quoted(path)} is not a memory of an actor's frames")
                 values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            looks = Looks(values["mouth"], values["upper"], values["rotation"])
-            memory = cls(values["pictures"], values["landmarks"], looks)
+            descriptors = ExpressionDescriptors(
+                values["mouth"], values["upper"], values["rotation"]
+            )
+            memory = cls(values["pictures"], values["landmarks"], descriptors)
         except (OSError, SafetensorError, KeyError) as error:
             raise InputError(
                 f"{quoted(path)} is missing or damaged; train the actor's model again"
@@ -155,16 +159,16 @@ class Memory:
         return memory
 
 
-def chosen(looks: Looks, most: int = MOST) -> NDArray[np.int64]:
+def chosen(descriptors: ExpressionDescriptors, most: int = MOST) -> NDArray[np.int64]:
     """Rows of frames worth remembering, in order: as different as can be (farthest points)."""
-    count = len(looks.mouth)
+    count = len(descriptors.mouth)
     if count <= most:
         return np.arange(count)
     kept = [0]
-    nearest = _apart(looks, 0)
+    nearest = _apart(descriptors, 0)
     for _ in range(most - 1):
         kept.append(int(nearest.argmax()))
-        nearest = np.minimum(nearest, _apart(looks, kept[-1]))
+        nearest = np.minimum(nearest, _apart(descriptors, kept[-1]))
     return np.sort(np.array(kept))
 
 
@@ -209,8 +213,8 @@ def _distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[n
     return np.sqrt(np.maximum(squares, 0))
 
 
-def _apart(looks: Looks, row: int) -> NDArray[np.float32]:
-    mouth, upper = looks.apart(looks[np.array([row])])
+def _apart(descriptors: ExpressionDescriptors, row: int) -> NDArray[np.float32]:
+    mouth, upper = descriptors.distances(descriptors[np.array([row])])
     return (mouth + upper)[:, 0]
 
 
@@ -244,7 +248,7 @@ def _faded(path: NDArray[np.int64]) -> list[Recalled]:
 
 
 def _check(memory: Memory, path: Path) -> None:
-    shape, looks = memory.pictures.shape, memory.looks
+    shape, descriptors = memory.pictures.shape, memory.descriptors
     count = shape[0]
     fits = (
         len(shape) == 4
@@ -253,7 +257,10 @@ def _check(memory: Memory, path: Path) -> None:
         and count > 0
         and memory.pictures.dtype == np.uint8
         and memory.landmarks.shape == (count, _POINTS, 3)
-        and all(len(part) == count for part in (looks.mouth, looks.upper, looks.rotation))
+        and all(
+            len(part) == count
+            for part in (descriptors.mouth, descriptors.upper, descriptors.rotation)
+        )
     )
     if not fits:
         raise InputError(f"{quoted(path)} does not hold what a memory holds; train again")

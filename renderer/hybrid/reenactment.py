@@ -64,14 +64,14 @@ def reenact(
         memory: what the network remembers; together with `renderer`, or not at all.
     """
     warp = WarpRenderer()
-    looks = footage.looks[targets]
-    recalled = memory.recall(looks) if memory is not None else []
+    descriptors = footage.descriptors[targets]
+    recalled = memory.recall(descriptors) if memory is not None else []
     for first in range(0, len(targets), _BATCH):
         rows = range(first, min(first + _BATCH, len(targets)))
         warped, seen = [], []
         for k in rows:
             target, source = int(targets[k]), int(sources[k])
-            face, rotation = footage.landmarks[target], footage.looks.rotation[target]
+            face, rotation = footage.landmarks[target], footage.descriptors.rotation[target]
             own = footage.pictures[source], footage.landmarks[source]
             moved = onto(*own, face, rotation, warp)
             warped.append(moved[..., :3])

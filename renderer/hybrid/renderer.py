@@ -26,7 +26,7 @@ from ned.core.film.clip import Clip, Frame
 from ned.core.film.planes import Planes, samples_of_rgb
 from renderer.hybrid.face_crops import FaceCrops
 from renderer.hybrid.footage import draw_conditioning, stacked
-from renderer.hybrid.memory import Looks, Memory, edited
+from renderer.hybrid.memory import ExpressionDescriptors, Memory, edited
 from renderer.hybrid.network import HybridNetwork, load_network
 from renderer.warp.renderer import FaceEdit, WarpRenderer
 
@@ -135,8 +135,10 @@ class _Drawing:
         self._units = performance.units + change
         self._crops = FaceCrops.of(performance, renderer.size)
         self._conditioner = RigConditioner(performance, rig, renderer.size)
-        looks = Looks.of(self._units, performance.gaze, performance.rotation, rig)
-        self._recalled = renderer.memory.recall(looks)
+        descriptors = ExpressionDescriptors.of(
+            self._units, performance.gaze, performance.rotation, rig
+        )
+        self._recalled = renderer.memory.recall(descriptors)
         self._strength = strength
         self._warp = WarpRenderer()
         self._lock = threading.Lock()

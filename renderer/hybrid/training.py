@@ -1,11 +1,10 @@
-"""Hybrid course: a hybrid renderer learns one actor's face, in minutes, and can go on later."""
+"""Training of one actor's hybrid renderer, which takes minutes and can go on later."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import json
-import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +23,7 @@ from ned.core.errors import InputError, quoted
 from ned.core.files.checkpoint import load_weights
 from ned.core.files.partial import output_errors
 from ned.core.progress import SILENT, Progress
+from ned.core.training_loop import Pace, StepDone, training_loop
 from renderer.hybrid.examples import Batch, Examples
 from renderer.hybrid.footage import Footage
 from renderer.hybrid.memory import Memory
@@ -31,8 +31,8 @@ from renderer.hybrid.network import HybridNetwork, HybridShape, save_network
 from renderer.hybrid.reenactment import Reenacted, reenact, sources
 from renderer.hybrid.renderer import MEMORY, NETWORK, HybridRenderer
 from renderer.neural.checkpoints import save_tensors
-from renderer.neural.training import Interrupted, inside_psnr, stop_asked
-from renderer.training_page import Look, TrainingPage
+from renderer.neural.training import inside_psnr
+from renderer.training_page import HeldOutSample, TrainingPage
 
 STATE = "training_state.pth"
 
@@ -42,11 +42,8 @@ _MOUTH = 4.0  # weight of the mouth above that of the face
 _SCALES = 3  # of gradients that are compared
 _TEXTURE, _PATCH = 1.0, 8  # weight of texture, and the side of its patches in pixels
 _LIMIT = 1.0  # norm of gradients
-_LOOK_SECONDS = 60.0  # at least, between looks at held-out frames
 _SAVE_SECONDS = 300.0  # between states, so that little is lost
-_LOOKED = 32  # held-out frames that are drawn at a look
-
-log = logging.getLogger(__name__)
+_MEASURED = 32  # held-out frames that are drawn when it is measured
 
 
 @dataclass(frozen=True)
@@ -76,11 +73,11 @@ class HybridSettings:
             raise InputError(f"held-out is {self.held_out}, give a share from 0 to 0.9")
 
 
-class HybridCourse:
-    """Trains on the first part of the footage, looks at the rest.
+class HybridTraining:
+    """Trains on the first part of the footage and measures the rest.
 
     Attributes:
-        training, testing: footage that is learnt from, and that is not.
+        footage, held_out: what is learnt from, and what is not.
         averaged: the network with the mean of its recent weights.
         best: those of them that drew held-out frames best, which is what is saved, and how well.
         step: how many are done. seconds: that they took, over all runs.
@@ -98,8 +95,8 @@ class HybridCourse:
     ) -> None:
         """Begin with first weights; `record` is what the model's file shall tell beside them."""
         self.folder, self.settings, self.device, self.short = folder, settings, device, short
-        self.training, self.testing = footage.divided(settings.held_out)
-        self.examples = Examples(self.training, rig, settings.seed)
+        self.footage, self.held_out = footage.divided(settings.held_out)
+        self.examples = Examples(self.footage, rig, settings.seed)
         self.step, self.seconds = 0, 0.0
         self._record = record
         torch.manual_seed(settings.seed)
@@ -153,39 +150,16 @@ class HybridCourse:
             Interrupted: The user stopped it; everything is saved.
             OutputError: A file cannot be written; the one before is kept.
         """
-        looked = saved = time.monotonic()
-        planned = round(60 * minutes)
-        done = min(planned, round(self.seconds))
-        with (
-            stop_asked() as asked,
-            ThreadPoolExecutor(1) as pool,
-            progress.stage("training", planned - done) as tell,
-        ):
-            batches = self._batches(pool)
-            while True:
-                share = max(self.seconds / (60 * minutes), self.step / steps if steps else 0.0)
-                if share >= 1 or asked():
-                    break
-                began = time.monotonic()
-                self._learn(next(batches), share)
-                now = time.monotonic()
-                self.seconds += now - began
-                if round(self.seconds) > done:
-                    tell(min(planned, round(self.seconds)) - done)
-                    done = min(planned, round(self.seconds))
-                if now - looked > _LOOK_SECONDS:
-                    self.look()
-                    looked = time.monotonic()
-                if now - saved > _SAVE_SECONDS:
-                    self.save()
-                    saved = time.monotonic()
-        if share >= 1:
-            self.look()
-        self.save()
-        if share < 1:
-            raise Interrupted(
-                f"interrupted after step {self.step}; everything is saved in "
-                f"{quoted(self.folder)}, the same command goes on"
+        planned = max(0, round(60 * minutes) - round(self.seconds))
+        with ThreadPoolExecutor(1) as pool:
+            training_loop(
+                self._steps(pool, minutes, steps),
+                planned,
+                folder=self.folder,
+                save=self.save,
+                measure=self.measure,
+                pace=Pace(between_saves=_SAVE_SECONDS),
+                progress=progress,
             )
         return "all steps are done" if steps and self.step >= steps else "time is up"
 
@@ -208,11 +182,15 @@ class HybridCourse:
         }
         save_tensors(self.folder / STATE, state)
 
-    def look(self) -> None:
-        """Draw held-out frames with the averaged weights; keep them if they never were better."""
-        if len(self.testing) < 2:
-            return
-        rows = np.unique(np.linspace(0, len(self.testing) - 1, _LOOKED).round().astype(int))
+    def measure(self) -> bool:
+        """Draw held-out frames with the averaged weights; keep these if they never were better.
+
+        Returns:
+            False: the time ends this training, not held-out frames.
+        """
+        if len(self.held_out) < 2:
+            return False
+        rows = np.unique(np.linspace(0, len(self.held_out) - 1, _MEASURED).round().astype(int))
         drawn = list(self.reenacted(rows, self.averaged))
         psnr = _psnr(drawn)
         score = (psnr + _psnr(drawn, mouth=True)) / 2
@@ -220,35 +198,53 @@ class HybridCourse:
             self.best = score, copy.deepcopy(self.averaged)
         page = TrainingPage(self.folder / "web", "a hybrid renderer", "the warped face")
         page.add(
-            Look(
+            HeldOutSample(
                 epoch=round(self.seconds / 60),
                 step=self.step,
                 psnr=psnr,
-                frames=[int(self.testing.frame[one.target]) for one in drawn],
+                frames=[int(self.held_out.frame[one.target]) for one in drawn],
                 conditioning=[np.moveaxis(one.warped, 2, 0) for one in drawn],
                 made=[one.drawn for one in drawn],
                 filmed=[one.filmed for one in drawn],
             )
         )
+        return False
 
     def reenacted(
         self, rows: NDArray[np.int64], network: HybridNetwork | None = None
     ) -> Iterator[Reenacted]:
-        """Held-out frames (rows of `testing`) drawn from others; by the best network if None."""
+        """Held-out frames (rows of `held_out`) drawn from others; by the best network if None."""
         network = network or (self.averaged if self.best is None else self.best[1])
         renderer = HybridRenderer(copy.deepcopy(network), self.memory, self.device, self.short)
-        others = sources(self.testing, rows, self.settings.seed)
-        return reenact(self.testing, rows, others, self.memory, renderer)
+        others = sources(self.held_out, rows, self.settings.seed)
+        return reenact(self.held_out, rows, others, self.memory, renderer)
 
     @property
     def _key(self) -> str:
         """What a state must have been begun with to fit."""
         known = {
             "settings": dataclasses.asdict(self.settings),
-            "frames": len(self.training),
-            "landmarks": float(np.abs(self.training.landmarks).mean()),
+            "frames": len(self.footage),
+            "landmarks": float(np.abs(self.footage.landmarks).mean()),
         }
         return json.dumps(known, sort_keys=True)
+
+    def _steps(
+        self, pool: ThreadPoolExecutor, minutes: float, steps: int | None
+    ) -> Iterator[StepDone]:
+        """Every step that is left; amounts are seconds."""
+        planned, batches = round(60 * minutes), self._batches(pool)
+        told = min(planned, round(self.seconds))
+        while True:
+            share = max(self.seconds / (60 * minutes), self.step / steps if steps else 0.0)
+            if share >= 1:
+                break
+            began = time.monotonic()
+            self._learn(next(batches), share)
+            self.seconds += time.monotonic() - began
+            before, told = told, min(planned, round(self.seconds))
+            yield StepDone(self.step, told - before, "if time")
+        yield StepDone(self.step, 0, "now")
 
     def _batches(self, pool: ThreadPoolExecutor) -> Iterator[Batch]:
         """Batches from the current step on; the next is made while one is learnt from."""
@@ -260,7 +256,7 @@ class HybridCourse:
             yield ready.result()
 
     def _learn(self, batch: Batch, share: float) -> None:
-        """One step; `share` of the course is over."""
+        """One step; `share` of the training is over."""
         rate = self.settings.rate * min(1.0, (self.step + 1) / _WARM) * (1 - share) ** 0.7
         for group in self._optimiser.param_groups:
             group["lr"] = rate

@@ -16,7 +16,6 @@ from torch import Tensor
 from ned.core.device import Precision, find_device, is_short_fast
 from renderer.neural.networks import FRAMES, HISTORY, Generator, load_generator
 from renderer.neural.trainer import as_conditioning, as_picture
-from renderer.neural.winograd import is_worthwhile, use_winograd
 
 _BATCH = 4  # frames whose conditioning is encoded together
 
@@ -40,8 +39,6 @@ class NeuralRenderer:
         self.generator = copy.deepcopy(generator).eval().requires_grad_(False)
         self.generator.to(self.device, self.dtype)
         self.generator.to(memory_format=self.layout)  # type: ignore[call-overload]
-        if self.dtype != torch.float64 and is_worthwhile(self.device):
-            use_winograd(self.generator)
 
     @classmethod
     def load(

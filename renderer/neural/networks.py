@@ -16,7 +16,6 @@ from torch.nn import functional
 
 from ned.core.errors import AssetError, quoted
 from ned.core.files.checkpoint import load_strict, load_weights
-from renderer.neural.winograd import TiledConv2d
 
 FRAMES = 3  # the conditioning of this many frames makes one picture, the last of them
 CHANNELS = 10  # of a frame's conditioning: NMFC, eyes, shape (RGB each), mask
@@ -94,11 +93,11 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.resnetblock_sequential = nn.Sequential(
             nn.Identity(),  # the published networks pad here
-            TiledConv2d(channels, channels, 3, 1, mirrored=True),
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
             InstanceNorm(channels),
             nn.ReLU(),
             nn.Identity(),
-            TiledConv2d(channels, channels, 3, 1, mirrored=True),
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
             InstanceNorm(channels),
         )
         self.conv_block = self.resnetblock_sequential
@@ -265,6 +264,4 @@ def _encoder(channels: int, width: int) -> nn.Sequential:
 
 
 def _patch(inner: int, outer: int, stride: int) -> nn.Conv2d:
-    if stride == 1:
-        return TiledConv2d(inner, outer, 4, 2, mirrored=False)
     return nn.Conv2d(inner, outer, 4, stride=stride, padding=2)

@@ -27,8 +27,8 @@ class TrainingSettings:
         weight: of feature matching and of the perceptual loss.
         first, double_every: frames drawn per clip at first; doubled after so many epochs.
         held_out: share of the frames, the last ones, that are not trained on.
-        patience: looks at held-out frames without a gain before it stops; 0 never stops. It looks
-            after an epoch, but not more often than once a minute or after every tenth.
+        patience: measurements of held-out frames without a gain before it stops; 0 never stops. It
+            measures after an epoch, but not more often than once a minute or after every tenth.
         seed: of first weights and of everything random.
     """
 

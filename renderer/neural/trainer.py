@@ -9,17 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ned.core.processes import ALONE, Processes
 from renderer.neural.dataset import mouth_corner
 from renderer.neural.losses import adversarial_loss, feature_loss, fooling_loss
 from renderer.neural.networks import CHANNELS, FRAMES, HISTORY, Discriminator, Generator, initialise
-from renderer.neural.processes import Processes
 from renderer.neural.settings import TrainingSettings
-from renderer.neural.winograd import (
-    is_worthwhile,
-    use_winograd,
-    weights_at_once,
-    weights_have_changed,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +62,7 @@ class Trainer:
         device: torch.device | None = None,
         short: bool = False,
         perceptual: nn.Module | None = None,
-        processes: Processes | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """Make networks with first weights.
 
@@ -78,7 +72,7 @@ class Trainer:
             processes: that learn together, each from its share of the clips.
         """
         self.settings, self.short = settings, short
-        self.processes = processes or Processes()
+        self.processes = processes
         self.device = device or torch.device("cpu")
         # short numbers are fast with channels last, float32 on CPUs is more exact with them first
         wide = self.device.type == "cpu" and not short
@@ -97,10 +91,6 @@ class Trainer:
         for network in (self.generator, *self.judges.values(), self.perceptual):
             if network is not None:
                 network.to(self.device, memory_format=self._layout)  # type: ignore
-        if is_worthwhile(self.device):
-            use_winograd(self.generator, 4)
-            for judge in self.judges.values():
-                use_winograd(judge, 3)
         rate, betas = self.settings.rate, self.settings.betas
         judging = [weight for judge in self.judges.values() for weight in judge.parameters()]
         self.optimisers = {
@@ -177,14 +167,11 @@ class Trainer:
         optimiser = self.optimisers[name]
         weights: list[Tensor] = optimiser.param_groups[0]["params"]
         optimiser.zero_grad(set_to_none=True)
-        with weights_at_once(self.generator):
-            torch.autograd.backward(loss, inputs=weights, retain_graph=keep)
+        torch.autograd.backward(loss, inputs=weights, retain_graph=keep)
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         self.processes.average(gradients, clips)
         norm = float(nn.utils.get_total_norm(gradients))
         optimiser.step()
-        for network in (self.generator, *self.judges.values()):
-            weights_have_changed(network)
         return norm
 
     def _laid(self, pictures: Tensor) -> Tensor:

@@ -1,14 +1,9 @@
-"""Course: the training of one actor's renderer, from the first clip to the last checkpoint."""
+"""Training of one actor's neural renderer, from the first clip to the last checkpoint."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import logging
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,35 +13,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ned.core.errors import InputError, NedError, quoted
+from ned.core.errors import InputError, quoted
 from ned.core.files.partial import output_errors
 from ned.core.files.records import write_atomically
+from ned.core.processes import ALONE, Processes
 from ned.core.progress import SILENT, Progress
+from ned.core.training_loop import Ending, Pace, StepDone, training_loop
 from renderer.neural import checkpoints
 from renderer.neural.dataset import Faces, sequences
 from renderer.neural.inference import NeuralRenderer
 from renderer.neural.networks import HISTORY
-from renderer.neural.processes import Processes
 from renderer.neural.settings import STEP, TrainingSettings
 from renderer.neural.trainer import Chunk, Trainer, as_conditioning, as_picture
-from renderer.training_page import Look, TrainingPage
+from renderer.training_page import HeldOutSample, TrainingPage
 
 NUMBERED = 10  # epochs between checkpoints that keep their number
 _SAVE_SECONDS = 600.0  # between states, so that little is lost
-_LOOK_SECONDS = 60.0  # at least, between looks at held-out frames; epochs may be short
-_LOOKED = 12  # held-out frames that are drawn after an epoch
+_MEASURED = 12  # held-out frames that are drawn after an epoch
 FEWEST = STEP + HISTORY  # frames of a sequence
-
-log = logging.getLogger(__name__)
-
-
-class Interrupted(NedError):
-    """Training was stopped by the user; it can go on."""
 
 
 @dataclass
 class Position:
-    """Where in the course: epoch from 1, clips and chunks of it that are done, steps in all."""
+    """How far training is: epoch from 1, clips and chunks of it that are done, steps in all."""
 
     epoch: int = 1
     clip: int = 0
@@ -57,8 +46,13 @@ class Position:
     history: Tensor | None = field(default=None, repr=False)
 
 
-class Course:
-    """Trains on some frames of an actor and looks at others."""
+class RendererTraining:
+    """Trains on some frames of an actor and measures others.
+
+    Attributes:
+        sequences: frames that follow each other, to train on. held_out: frames that are measured.
+        position: how far it is.
+    """
 
     def __init__(
         self,
@@ -68,7 +62,7 @@ class Course:
         device: torch.device,
         short: bool,
         perceptual: nn.Module | None = None,
-        processes: Processes | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """Divide the frames.
 
@@ -78,12 +72,13 @@ class Course:
         Raises:
             InputError: There are too few.
         """
-        self.processes = processes or Processes()
+        self.processes = processes
         self.faces, self.folder, self.settings = faces, folder, settings
-        self.training, self.held_out = divided(faces, settings.held_out)
+        self.sequences, self.held_out = divided(faces, settings.held_out)
         self.trainer = Trainer(settings, device, short, perceptual, self.processes)
         self.position = Position()
         self._clips = settings.batch  # side by side at the moment, in all processes
+        self._names = [checkpoints.LATEST]  # of the next checkpoint
 
     def resume(self) -> bool:
         """Go on from the folder's state, if there is one; raises InputError."""
@@ -105,7 +100,7 @@ class Course:
         return True
 
     def begin(self) -> None:
-        """Forget what was logged after the step that the course is at."""
+        """Forget what was logged after the step that training is at."""
         path, step = self.folder / "loss_log.txt", self.position.step
         if self.processes.first and path.is_file():
             lines = path.read_text().splitlines(keepends=True)
@@ -119,68 +114,75 @@ class Course:
             Interrupted: The user stopped it; everything is saved.
             OutputError: A checkpoint cannot be written; the one before is kept.
         """
-        position, settings = self.position, self.settings
-        ends = time.monotonic() + 60 * minutes if minutes is not None else np.inf
-        saved = looked = time.monotonic()
-        clips = -(-len(self.training) // settings.batch)
+        settings = self.settings
+        limit = np.inf if minutes is None else 60 * minutes
+        longest = min(len(sequence) for sequence in self.sequences) - HISTORY
+        clips = -(-len(self.sequences) // settings.batch)
         planned = sum(
-            clips * settings.batch * min(settings.clip_length(epoch), self._longest)
-            for epoch in range(position.epoch, settings.epochs + 1)
+            clips * settings.batch * min(settings.clip_length(epoch), longest)
+            for epoch in range(self.position.epoch, settings.epochs + 1)
         )
-        with stop_asked() as asked, progress.stage("training", planned) as step:
-            while position.epoch <= settings.epochs:
-                for losses in self._epoch():
-                    self._log(losses)
-                    step(settings.batch * STEP)
-                    now = time.monotonic()
-                    stopped, late = self.processes.any(asked()), self.processes.told(now > ends)
-                    if stopped or late:
-                        self.save(checkpoints.LATEST)
-                        if stopped:
-                            raise Interrupted(
-                                f"interrupted after step {position.step}; everything is saved in "
-                                f"{quoted(self.folder)}, the same command goes on"
-                            )
-                        if self.held_out and self.processes.first:
-                            self._page.add(self._look(position.epoch))
-                        return "time is up"
-                    if self.processes.told(now - saved > _SAVE_SECONDS):
-                        self.save(checkpoints.LATEST)
-                        saved = time.monotonic()
-                finished = position.epoch
-                position.epoch, position.clip = finished + 1, 0
-                numbered = finished % NUMBERED == 0 or finished == settings.epochs
-                if self.processes.told(not numbered and time.monotonic() - looked < _LOOK_SECONDS):
-                    continue
-                if self._finish_epoch(finished):
-                    return "held-out frames have stopped gaining"
-                saved = looked = time.monotonic()
-        return "all epochs are done"
+        ending = training_loop(
+            self._steps(),
+            planned,
+            folder=self.folder,
+            save=self.save,
+            measure=self.measure,
+            pace=Pace(limit, _SAVE_SECONDS),
+            progress=progress,
+            processes=self.processes,
+        )
+        return "all epochs are done" if ending is Ending.STEPS else ending.value
 
-    def save(self, *epochs: str) -> None:
-        """Write checkpoints of these names and the state; raises OutputError."""
+    def save(self) -> None:
+        """Write checkpoints and the state; raises OutputError."""
         position = {f.name: getattr(self.position, f.name) for f in dataclasses.fields(Position)}
         if self.position.history is not None:
             position["history"] = self.processes.whole(self.position.history, self._clips)
+        names, self._names = self._names, [checkpoints.LATEST]
         if not self.processes.first:
             return
-        checkpoints.save_networks(self.folder, epochs, self.trainer)
+        checkpoints.save_networks(self.folder, tuple(names), self.trainer)
         state = {"trainer": self.trainer.state(), "position": position}
         checkpoints.save_state(self.folder, self.settings, state)
         with output_errors(self.folder / "iter.txt"):
             where = f"{self.position.epoch},{self.position.step}\n"
             (self.folder / "iter.txt").write_text(where)
 
-    @property
-    def _longest(self) -> int:
-        return min(len(sequence) for sequence in self.training) - HISTORY
+    def measure(self) -> bool:
+        """Draw held-out frames, and show them; True if they have stopped gaining for too long."""
+        position, stop = self.position, False
+        if self.held_out and self.processes.first:
+            rested = position.clip == position.chunk == 0
+            sample = self._draw_held_out(position.epoch - rested)
+            TrainingPage(self.folder / "web").add(sample)
+            if sample.psnr > position.best:
+                position.best, position.waited = sample.psnr, 0
+                self._names.append(checkpoints.BEST)
+            elif rested:
+                position.waited += 1
+            stop = 0 < self.settings.patience <= position.waited
+        return self.processes.told(stop)
+
+    def _steps(self) -> Iterator[StepDone]:
+        """Every step that is left; the position is moved before each is told."""
+        position, settings = self.position, self.settings
+        while position.epoch <= settings.epochs:
+            for losses in self._epoch():
+                self._log(losses)
+                yield StepDone(position.step, settings.batch * STEP)
+            finished = position.epoch
+            position.epoch, position.clip = finished + 1, 0
+            if finished % NUMBERED == 0:
+                self._names.append(str(finished))
+            due = finished % NUMBERED == 0 or finished == settings.epochs
+            yield StepDone(position.step, 0, "now" if due else "if time")
 
     def _epoch(self) -> Iterator[dict[str, float]]:
         """Losses of every step of the epoch's rest; the position is moved before each."""
         position, settings = self.position, self.settings
-        order = np.random.default_rng([settings.seed, position.epoch]).permutation(
-            len(self.training)
-        )
+        random = np.random.default_rng([settings.seed, position.epoch])
+        order = random.permutation(len(self.sequences))
         groups = [order[k : k + settings.batch] for k in range(0, len(order), settings.batch)]
         for clip in range(position.clip, len(groups)):
             self._clips = len(groups[clip])
@@ -201,7 +203,7 @@ class Course:
         They are the same whenever they are asked for, however many processes there are.
         """
         settings, faces = self.settings, self.faces
-        chosen = [self.training[k] for k in group]
+        chosen = [self.sequences[k] for k in group]
         shortest = min(len(sequence) for sequence in chosen) - HISTORY
         drawn = min(settings.clip_length(self.position.epoch), shortest)
         conditioning, pictures = [], []
@@ -223,38 +225,17 @@ class Course:
         )
         return [_part(whole, k, k + STEP) for k in range(0, drawn, STEP)]
 
-    def _finish_epoch(self, finished: int) -> bool:
-        """Look at held-out frames, save; True if it is time to stop."""
-        position, settings = self.position, self.settings
-        names = [checkpoints.LATEST]
-        if finished % NUMBERED == 0:
-            names.append(str(finished))
-        if self.held_out and self.processes.first:
-            look = self._look(finished)
-            self._page.add(look)
-            position.waited += 1
-            if look.psnr > position.best:
-                position.best, position.waited = look.psnr, 0
-                names.append(checkpoints.BEST)
-        self.save(*names)
-        stop = bool(self.held_out) and 0 < settings.patience <= position.waited
-        return self.processes.told(stop)
-
-    def _look(self, epoch: int) -> Look:
+    def _draw_held_out(self, epoch: int) -> HeldOutSample:
         """Draw some held-out frames and compare."""
         run = max(self.faces.runs(self.held_out), key=len)
-        first = max(0, (len(run) - _LOOKED) // 2)
-        frames = run[first : first + _LOOKED]
+        first = max(0, (len(run) - _MEASURED) // 2)
+        frames = run[first : first + _MEASURED]
         renderer = NeuralRenderer(self.trainer.generator, self.trainer.device, self.trainer.short)
         seen = [self.faces.conditioning(frame) for frame in frames]
         made = list(renderer.render(seen))
         filmed = [np.moveaxis(self.faces.face(frame), 0, 2) for frame in frames]
         psnr = inside_psnr(made, filmed, [one[-1] > 0 for one in seen])
-        return Look(epoch, self.position.step, psnr, frames, seen, made, filmed)
-
-    @property
-    def _page(self) -> TrainingPage:
-        return TrainingPage(self.folder / "web")
+        return HeldOutSample(epoch, self.position.step, psnr, frames, seen, made, filmed)
 
     def _log(self, losses: dict[str, float]) -> None:
         values = " ".join(f"{name} {value:.5f}" for name, value in losses.items())
@@ -311,28 +292,6 @@ def _part(whole: Chunk, start: int, stop: int) -> Chunk:
     rows = slice(start, stop + HISTORY)
     centres = {name: values[:, rows] for name, values in whole.centres.items()}
     return Chunk(whole.conditioning[:, rows], whole.faces[:, rows], centres)
-
-
-@contextlib.contextmanager
-def stop_asked() -> Iterator[Callable[[], bool]]:
-    """A question whether the user has asked to stop; asked twice it stops at once."""
-    pending: list[int] = []
-
-    def note(number: int, _: Any) -> None:
-        if pending:
-            raise KeyboardInterrupt
-        pending.append(number)
-        log.info("stopping after this step")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = {one: signal.signal(one, note) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(pending)
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
 
 
 def inside_psnr(

@@ -37,16 +37,13 @@ from ned.core.errors import AssetError, InputError
 from ned.core.face.performance import Performance
 from ned.options.manipulate import ManipulateOptions
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def directed_codes(path: Path) -> FlameCodes:
     """FLAME codes as an experiment directs them; as they are without one."""
     performance = Performance.load(path)
     return FlameCodes.of(performance, performance.shown)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +19,16 @@ from deca.detail import DetailDecoder, DetailSurface, load_surface
 from deca.encoder import COARSE, DETAIL, Encoder
 from deca.flame import load_flame
 from deca.flame_codes import FlameCodes
-from deca.flame_pictures import condition_heads, draw_heads, draw_textured
+from deca.flame_pictures import condition_heads, draw_heads
 from deca.reconstruction import Deca, HeadDecoder
 from deca.template import load_template
-from ned.core.errors import AssetError, InputError
+from ned.core.errors import AssetError
 from preprocessing.eye_sketch import aligned_eye_landmarks, edited_eye_landmarks
 
 TINY, FULL, INPUTS = "deca_tiny.npz", "deca_flame_topology.npz", "create_inputs_tiny.npz"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Several threads wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def _decoder(golden: Golden, folder: Path) -> HeadDecoder:
@@ -97,10 +90,6 @@ def _check_pictures(golden: Golden, file: str, decoder: HeadDecoder, stride: int
     assert pictures.detailed is not None and pictures.grid is not None
     assert geometry.displacement is not None and geometry.detail_normals is not None
     golden.check(file, "nmfc_vertex_colors", decoder.colours[::stride])
-    albedo = np.moveaxis(golden.module("synthetic_flame").albedo(), 0, -1)
-    assert codes.texture is not None and codes.light is not None
-    textures = albedo * (1 + 0.1 * codes.texture[:, 0, None, None, None])
-    textured = draw_textured(pictures, textures, codes.light)
     checked = 0
     for i in range(3):
         places = np.concatenate([geometry.landmarks3d[i], geometry.visible[i][:, None]], axis=1)
@@ -123,7 +112,6 @@ def _check_pictures(golden: Golden, file: str, decoder: HeadDecoder, stride: int
             "shape_detail_u8_bgr": grey,
             "displacement_map": geometry.displacement[i],
             "uv_detail_normals": np.moveaxis(geometry.detail_normals[i], -1, 0),
-            "rendered_images_sub2": np.moveaxis(textured[i], -1, 0)[:, ::2, ::2],
         }
         for name, value in values.items():
             if f"p{i}_{name}" in golden.manifest[file]["arrays"]:
@@ -240,10 +228,6 @@ def test_files_that_do_not_belong_together_are_one_line(
     surface = DetailSurface(load_template(template), blank, blank)
     with pytest.raises(AssetError, match="1 triangles, FLAME 1152"):
         HeadDecoder(made_up.flame, surface)
-    bare = HeadDecoder(made_up.flame)
-    pictures = draw_heads(bare, bare.decode(_still(1)))
-    with pytest.raises(InputError, match=r"head_template\.obj"):
-        draw_textured(pictures, np.ones((1, 8, 8, 3), np.float32), np.ones((1, 9, 3), np.float32))
 
 
 def test_batches_of_heads_are_the_heads_alone(made_up: HeadDecoder) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -19,11 +18,10 @@ from deca.crop import (
     image_from_crop,
     image_points_from_ndc,
     to_bytes,
-    whole_image_transform,
 )
 from deca.detail import DetailDecoder, detail_codes, load_surface
 from deca.encoder import COARSE, DETAIL, Encoder, split_codes
-from deca.lighting import HARMONIC_FACTORS, harmonic_shading, lamp_shading, load_albedo
+from deca.lighting import lamp_shading
 from deca.normals import grid_normals, vertex_normals
 from deca.reconstruction import Deca, FaceImage, project
 from deca.sampling import sample_grid, warp
@@ -34,12 +32,7 @@ from ned.core.errors import AssetError, InputError
 NETS, CROP, TINY = "deca_nets.npz", "deca_crop.npz", "deca_tiny.npz"
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # several threads wait for each other on a busy machine
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize(("name", "outputs"), [("E_flame", COARSE), ("E_detail", DETAIL)])
@@ -109,14 +102,6 @@ def test_golden_bytes(golden: Golden) -> None:
     golden.check(CROP, "tensor2image_out", to_bytes(given)[..., ::-1])
 
 
-@pytest.mark.parametrize("file", [TINY, "deca_flame_topology.npz"])
-def test_golden_spherical_harmonics(golden: Golden, file: str) -> None:
-    golden.check(file, "sh_constant_factor", HARMONIC_FACTORS)
-    normals = golden[file]["sh_normals"].transpose(0, 2, 3, 1)
-    shading = harmonic_shading(normals, golden[file]["sh_coeff"])
-    golden.check(file, "sh_shading", shading.transpose(0, 3, 1, 2))
-
-
 def test_a_crop_put_back_is_the_image_and_points_return() -> None:
     y, x = np.mgrid[0:256, 0:256]
     image = np.stack([x, y, (x + y) // 2], axis=-1).astype(np.uint8)
@@ -128,14 +113,6 @@ def test_a_crop_put_back_is_the_image_and_points_return() -> None:
     corner = np.array([[70.0, 90.0, 1.0]]) @ transform.T
     ndc = (corner[:, :2] - 112) / 112
     np.testing.assert_allclose(image_points_from_ndc(ndc, transform), [[70, 90]], atol=1e-9)
-
-
-def test_where_there_is_no_face_the_crop_holds_the_image() -> None:
-    transform = whole_image_transform((256, 256))
-    middle = transform @ [127.5, 127.5, 1]
-    np.testing.assert_allclose(middle[:2], 111.5)
-    corner = transform @ [0, 0, 1]
-    assert (corner[:2] > 0).all() and (corner[:2] < 50).all()
 
 
 def test_bilinear_reading_is_exact_on_planes_and_zero_outside() -> None:
@@ -323,26 +300,6 @@ def test_wrong_template_files_are_one_line(tmp_path: Path) -> None:
         load_surface(head, mask, fixed)
     with pytest.raises(AssetError, match="no picture"):
         load_surface(head, tmp_path / "none.png", fixed)
-
-
-def test_albedo_is_mean_plus_basis_at_every_other_texel(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    mean = random.random((512, 512, 3)).astype(np.float32)
-    basis = random.random((512 * 512 * 3, 51)).astype(np.float16)
-    path = tmp_path / "albedo.npz"
-    np.savez(path, MU=mean.reshape(1, -1), PC=basis)
-    albedo = load_albedo(path)
-    codes = np.zeros((2, 50), np.float32)
-    codes[1, 3] = 2
-    textures = albedo.textures(codes)
-    np.testing.assert_allclose(textures[0], mean[::2, ::2, ::-1])
-    added = basis.reshape(512, 512, 3, -1)[::2, ::2, ::-1, 3].astype(np.float32)
-    np.testing.assert_allclose(textures[1], textures[0] + 2 * added, atol=1e-5)
-    np.savez(path, MU=mean[:100], PC=basis[:100])
-    with pytest.raises(AssetError, match="no FLAME albedo"):
-        load_albedo(path)
-    with pytest.raises(AssetError, match="FLAME_albedo_from_BFM"):
-        load_albedo(tmp_path / "none.npz")
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])

@@ -19,9 +19,7 @@ NETS, TRAIN = "manipulator_nets.npz", "manipulator_train.npz"
 KINDS = [(torch.float32, ""), (torch.float64, "_f64")]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def inputs(golden: Golden, file: str, dtype: torch.dtype) -> Any:

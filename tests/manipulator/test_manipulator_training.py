@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from manipulator.training import Trainer, TrainingSettings
 from ned.cli import main
 from ned.commands.train_manipulator import train_manipulator
 from ned.core.errors import InputError
+from ned.core.training_loop import Interrupted
 from ned.options.train_manipulator import TrainManipulatorOptions
 
 DATA = "manipulator_data.npz"
@@ -41,9 +43,7 @@ SMALL = NetworkSettings(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def moving(frames: int, columns: int, seed: int) -> np.ndarray:
@@ -184,6 +184,27 @@ def test_the_rate_falls_over_the_last_epochs() -> None:
 
 class StopTraining(Exception):
     pass
+
+
+def test_a_stopped_run_is_saved_and_goes_on(tmp_path: Path) -> None:
+    training, state = small_windows(), tmp_path / "state.pt"
+    settings = TrainingSettings(epochs=1, batch=8, rate=1e-2)
+    whole, first, second = (
+        Trainer(Networks(SMALL).initialise(0), training, training, settings) for _ in range(3)
+    )
+    whole.run()
+
+    def stop(step: int, losses: object) -> None:
+        if step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="after step 2; everything is saved"):
+        first.run(state, on_step=stop)
+    second.load_state(state)
+    assert second.done.step == 2 < second.steps
+    second.run(state)
+    for one, other in zip(whole.networks.parameters(), second.networks.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:

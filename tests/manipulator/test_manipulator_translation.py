@@ -43,9 +43,7 @@ LABELLED = [
 SHORT = TranslationSettings(precision="bfloat16")
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deca.rig import load_rig
-from manipulator.data.measurement import Tracker, draw_errors, draw_view, measure
+from manipulator.data.measurement import Tracker, draw_errors, draw_visibility, measure
 from manipulator.data.speech import Voice, closed, load_visemes, speak
 from manipulator.data.synthetic import SyntheticSettings, make_performances
 from manipulator.speech_lock import SpeechLock
@@ -95,15 +95,17 @@ def test_speech_moves_jaw_and_lips_together_and_closes(rig):
     assert set(load_visemes(rig)) == {"vowels", "consonants", "rest"}
 
 
-def test_a_view_shows_a_share_of_an_emotion_and_mixes_it_up(rig):
+def test_visibility_shows_a_share_of_an_emotion_and_mixes_it_up(rig):
     generator = np.random.default_rng(0)
     smile = np.zeros((1, len(rig)), np.float32)
     smile[0, list(rig.columns("corner_pull"))] = 1
-    clear = draw_view(Tracker(0, 0, 0, 0), rig, generator).of(smile)
+    clear = draw_visibility(Tracker(0, 0, 0, 0), rig, generator).shown(smile)
     np.testing.assert_array_equal(clear, smile)
     for _ in range(5):
-        view = draw_view(Tracker(0, 0, 0, 0, seen=0.3, uneven=0.2, mixing=0.5), rig, generator)
-        shown = view.of(smile)[0]
+        visibility = draw_visibility(
+            Tracker(0, 0, 0, 0, seen=0.3, uneven=0.2, mixing=0.5), rig, generator
+        )
+        shown = visibility.shown(smile)[0]
         assert 0.1 < shown[rig.index["corner_pull_left"]] < 0.8
         assert shown[list(rig.columns("nose_wrinkle"))].min() >= 0
         assert not shown[[name.startswith("jaw_") for name in rig.names]].any()

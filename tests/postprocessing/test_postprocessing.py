@@ -1,4 +1,4 @@
-"""What goes along with a result: preview, contact sheet, sidecar, provenance."""
+"""What goes along with a result: preview, result sheet, sidecar, provenance."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from postprocessing.picture_file import label, write_picture
 from postprocessing.preview import Preview
 from postprocessing.provenance import provenance_tags
 from postprocessing.record import write_sidecar
-from postprocessing.result_sheet import ContactSheet
+from postprocessing.result_sheet import ResultSheet
 
 
 def names(folder: Path) -> list[str]:
@@ -74,13 +74,13 @@ def test_label_stays_in_its_corner() -> None:
     assert tiny.shape == (8, 8, 3)
 
 
-# Contact sheet
+# Result sheet
 
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (3, 3), (8, 8), (20, 8)])
-def test_contact_sheet_has_sources_above_results(tmp_path: Path, count: int, columns: int) -> None:
+def test_result_sheet_has_sources_above_results(tmp_path: Path, count: int, columns: int) -> None:
     clip = Clip.open(make_video(tmp_path / "a.mkv", count, (640, 360), codec="ffv1"))
-    sheet = ContactSheet(count)
+    sheet = ResultSheet(count)
     assert len(sheet.wanted) == columns
     assert min(sheet.wanted) >= 0
     assert max(sheet.wanted) < count
@@ -97,17 +97,17 @@ def test_contact_sheet_has_sources_above_results(tmp_path: Path, count: int, col
     assert picture[:30].max() > 150  # the times
 
 
-def test_contact_sheet_of_a_tall_clip(tmp_path: Path) -> None:
+def test_result_sheet_of_a_tall_clip(tmp_path: Path) -> None:
     clip = Clip.open(make_video(tmp_path / "a.mp4", 2, (64, 160)))
-    sheet = ContactSheet(2)
+    sheet = ResultSheet(2)
     for frame in clip.frames():
         sheet.add(frame, frame)
     sheet.save(tmp_path / "sheet.png")
     assert read(tmp_path / "sheet.png").shape == (640, 2 * 128, 3)
 
 
-def test_empty_contact_sheet_is_not_written(tmp_path: Path) -> None:
-    ContactSheet(5).save(tmp_path / "sheet.png")
+def test_empty_result_sheet_is_not_written(tmp_path: Path) -> None:
+    ResultSheet(5).save(tmp_path / "sheet.png")
     assert names(tmp_path) == []
 
 

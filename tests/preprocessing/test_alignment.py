@@ -111,7 +111,8 @@ def test_golden_aligned_images(golden):
     for kind in ("nmfcs", "shapes"):
         warped = align.warp_image(arrays[f"al_{kind}_bgr"], arrays["al_mat"])
         golden.check("alignment.npz", f"al_{kind}_aligned_bgr", warped)
-    face, mask = align.align_face(arrays["al_faces_bgr"], arrays["al_mask"], arrays["al_mat"])
+    mask = align.warp_mask(arrays["al_mask"], arrays["al_mat"])
+    face = align.warp_image(arrays["al_faces_bgr"], arrays["al_mat"]) * mask[..., None]
     golden.check("alignment.npz", "al_faces_aligned_bgr", face)
     golden.check("alignment.npz", "al_masks_aligned_bgr", mask * 255)
     rows = similarity.apply(arrays["al_mat"], arrays["eye_landmarks_file"])
@@ -165,17 +166,6 @@ def test_pupils_of_a_drawn_eye():
     np.testing.assert_allclose(black, [[30, 40], [85, 40]], atol=1)
 
 
-def test_templates_are_read_or_refused(tmp_path):
-    template = np.rint(align.default_template())
-    np.savetxt(tmp_path / "template.gz", template)
-    assert (align.read_template(tmp_path / "template.gz") == template).all()
-    (tmp_path / "short.txt").write_text("1 2\n3 4\n")
-    (tmp_path / "words.txt").write_text("not numbers\n")
-    for name in ("short.txt", "words.txt", "missing.txt"):
-        with pytest.raises(InputError, match="68 lines 'x y'"):
-            align.read_template(tmp_path / name)
-
-
 def test_face_alignment_is_optional(monkeypatch):
     monkeypatch.setitem(sys.modules, "face_alignment", None)
     with pytest.raises(AssetError, match=r"pip install 'ned\[landmarks68\]'"):
@@ -210,7 +200,8 @@ def test_face_alignment_is_asked_as_the_published_pipeline_does(monkeypatch, nam
 def test_portrait_is_aligned_to_the_template(portrait, still_image):
     track = track_faces(Clip.open(still_image, duration=0.04))[0]
     box = boxes.crop_boxes(track)[0]
-    mesh_points = eye_landmarks.mesh_in_crop(track.landmarks()[0], box)
+    crop_from_frame = boxes.crop_from_frame(box)
+    mesh_points = similarity.apply(crop_from_frame, track.landmarks()[0, :, :2])
     landmarks = eye_landmarks.landmarks_of_mesh(mesh_points)
     transform = align.align_transforms(landmarks)
     moved = similarity.apply(transform, landmarks)

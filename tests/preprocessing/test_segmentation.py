@@ -149,15 +149,6 @@ def test_mesh_mask_without_a_mesh_is_empty_and_outside_is_cut():
     assert not mask[:, 0].any()
 
 
-def test_soft_edge_is_inside():
-    disc = _disc(61, 20)
-    soft = segmentation.soften(disc, 5)
-    assert (soft[~disc] == 0).all()
-    assert soft[30, 30] == 1
-    assert 0 < soft[30, 11] < 0.6
-    assert segmentation.soften(np.ones((9, 9), bool), 4)[0].max() < 1
-
-
 def test_empty_masks_repeat_the_one_before():
     full, empty = np.ones((2, 2), bool), np.zeros((2, 2), bool)
     held = [mask.all() for mask in segmentation.hold_masks([empty, full, empty, empty])]

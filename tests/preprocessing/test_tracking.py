@@ -18,13 +18,13 @@ from skimage.data import astronaut
 
 from ned.core.errors import NoFaceError, OutputError
 from ned.core.face.track import Track, encode_landmarks
-from preprocessing.actor_sheet import contact_sheet
+from preprocessing.actor_sheet import draw_actor_sheet
 from preprocessing.ahead import ahead
 from preprocessing.face_detector import FaceDetector, overlap, tiles
 from preprocessing.face_mesh import FaceMesh
 from preprocessing.identity import Identity, unlikeness
 from preprocessing.persons import Tracklet, people
-from preprocessing.shots import distance, sights, sign
+from preprocessing.shots import distance, frames_with_shots, sign
 from preprocessing.track import TrackingOptions, track_faces
 from preprocessing.window import Window, crop
 
@@ -167,7 +167,10 @@ def test_overlap_is_one_for_nested_boxes() -> None:
 
 
 def shot_starts(images: list[Image]) -> list[int]:
-    seen = [sight.shot for sight in sights(Still(image, i / 25) for i, image in enumerate(images))]
+    seen = [
+        shot_frame.shot
+        for shot_frame in frames_with_shots(Still(image, i / 25) for i, image in enumerate(images))
+    ]
     assert len(seen) == len(images)
     return [int(frame) + 1 for frame in np.flatnonzero(np.diff(seen))]
 
@@ -460,20 +463,20 @@ def test_standard_error_stays_clean() -> None:
     assert done.stderr == "" and done.stdout == ""
 
 
-# Contact sheet
+# Actor sheet
 
 
-def test_contact_sheet(walk: tuple[Reel, Track], tmp_path: Path) -> None:
+def test_actor_sheet(walk: tuple[Reel, Track], tmp_path: Path) -> None:
     reel, track = walk
     path = tmp_path / "sheet.png"
-    sheet = contact_sheet(reel, [track], path)
+    sheet = draw_actor_sheet(reel, [track], path)
     assert sheet.shape[1:] == (1280, 3) and sheet.dtype == np.uint8
     np.testing.assert_array_equal(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), sheet)
-    assert len(contact_sheet(reel, [])) > 50
+    assert len(draw_actor_sheet(reel, [])) > 50
     with pytest.raises(OutputError):
-        contact_sheet(reel, [track], tmp_path / "sheet.unknown")
+        draw_actor_sheet(reel, [track], tmp_path / "sheet.unknown")
     with pytest.raises(OutputError):
-        contact_sheet(reel, [track], tmp_path / "missing" / "sheet.png")
+        draw_actor_sheet(reel, [track], tmp_path / "missing" / "sheet.png")
 
 
 # Real footage

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +23,17 @@ from ned.commands.direct import track_actor
 from ned.core.errors import AssetError, InputError, OutputError
 from ned.core.face.performance import Performance
 from ned.core.film.clip import Clip, Frame
+from ned.core.training_loop import Interrupted
 from renderer.export import export_hybrid
 from renderer.hybrid import training
-from renderer.hybrid.examples import Examples
+from renderer.hybrid.examples import Batch, Examples
 from renderer.hybrid.face_crops import FaceCrops, centred
 from renderer.hybrid.footage import SEEN, Footage
-from renderer.hybrid.memory import Looks, Memory, chosen
+from renderer.hybrid.memory import ExpressionDescriptors, Memory, chosen
 from renderer.hybrid.network import HybridNetwork, HybridShape, load_network, save_network
 from renderer.hybrid.reenactment import reenact, sources
 from renderer.hybrid.renderer import MEMORY, NETWORK, HybridRenderer
-from renderer.hybrid.training import STATE, HybridCourse, HybridSettings, detail_loss
-from renderer.neural.training import Interrupted
+from renderer.hybrid.training import STATE, HybridSettings, HybridTraining, detail_loss
 from renderer.rendering import open_renderer, rendered
 from renderer.strength import edit_strength
 
@@ -44,13 +42,7 @@ SMALL = HybridShape(SIZE, (8, 8, 8), (1, 1, 1))
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Several threads wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -84,16 +76,16 @@ def footage(
 
 @pytest.fixture(scope="module")
 def memory(footage: Footage) -> Memory:
-    return footage.memory(chosen(footage.looks))
+    return footage.memory(chosen(footage.descriptors))
 
 
 def settings(**changes: Any) -> HybridSettings:
     return dataclasses.replace(HybridSettings(SMALL, batch=2, held_out=0.2), **changes)
 
 
-def course(footage: Footage, rig: Rig, folder: Path, **changes: Any) -> HybridCourse:
+def training_of(footage: Footage, rig: Rig, folder: Path, **changes: Any) -> HybridTraining:
     folder.mkdir(exist_ok=True)
-    return HybridCourse(footage, rig, folder, settings(**changes), CPU, False, {"seed": 0})
+    return HybridTraining(footage, rig, folder, settings(**changes), CPU, False, {"seed": 0})
 
 
 def randomised(shape: HybridShape = SMALL) -> HybridNetwork:
@@ -158,17 +150,17 @@ class TestMemory:
         mouth = np.zeros((50, 3), np.float32)
         mouth[:, 0] = 0.001 * np.arange(50)
         mouth[17, 0] = 5
-        looks = Looks(
+        descriptors = ExpressionDescriptors(
             mouth, np.zeros((50, 1), np.float32), np.tile(np.eye(3, dtype=np.float32), (50, 1, 1))
         )
-        rows = chosen(looks, 4)
+        rows = chosen(descriptors, 4)
         assert len(rows) == 4
         assert {0, 17, 49} <= set(rows.tolist())
-        assert chosen(looks, 60).tolist() == list(range(50))
+        assert chosen(descriptors, 60).tolist() == list(range(50))
 
     def test_what_is_recalled_is_alike_and_calm(self, memory: Memory, footage: Footage) -> None:
-        recalled = memory.recall(footage.looks)
-        cost = footage.looks.apart(memory.looks)[0]
+        recalled = memory.recall(footage.descriptors)
+        cost = footage.descriptors.distances(memory.descriptors)[0]
         for row, (mouth, upper) in enumerate(recalled):
             for part in (mouth, upper):
                 assert sum(share for _, share in part) == pytest.approx(1)
@@ -183,7 +175,7 @@ class TestMemory:
 
         own = [(4, 1.0)]
         made = memory.picture(
-            (own, own), memory.landmarks[4], memory.looks.rotation[4], WarpRenderer()
+            (own, own), memory.landmarks[4], memory.descriptors.rotation[4], WarpRenderer()
         )
         assert np.abs(made[..., :3].astype(int) - memory.pictures[4]).max() <= 1
         assert made[..., 3].max() == 0  # nothing has come from anywhere else
@@ -192,7 +184,7 @@ class TestMemory:
         memory.save(tmp_path / "m.safetensors")
         loaded = Memory.load(tmp_path / "m.safetensors")
         np.testing.assert_array_equal(loaded.pictures, memory.pictures)
-        np.testing.assert_array_equal(loaded.looks.mouth, memory.looks.mouth)
+        np.testing.assert_array_equal(loaded.descriptors.mouth, memory.descriptors.mouth)
 
     @pytest.mark.parametrize("content", [b"", b"nonsense"])
     def test_other_files_are_refused(self, content: bytes, tmp_path: Path) -> None:
@@ -285,18 +277,18 @@ class TestExamples:
         # a take in which everything is alike: only time tells frames apart
         times = np.arange(len(footage)) / 5.0
         examples = Examples(dataclasses.replace(footage, time=times), rig)
-        kept = chosen(footage.looks)
+        kept = chosen(footage.descriptors)
         for half in (0, 1):
             for row, nearest in enumerate(examples._nearest[half]):
                 assert abs(times[row] - times[kept[nearest]]) >= 1
 
 
-class TestCourse:
+class TestTraining:
     def test_it_learns(
         self, footage: Footage, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The same examples again and again come out nearer to what was filmed."""
-        trained = course(footage, rig, tmp_path, rate=3e-3, average=0.8)
+        trained = training_of(footage, rig, tmp_path, rate=3e-3, average=0.8)
         batch = trained.examples.batch(0, 2)
         monkeypatch.setattr(trained.examples, "batch", lambda *_: batch)
         seen, wanted = torch.from_numpy(batch.seen), torch.from_numpy(batch.wanted)
@@ -313,37 +305,40 @@ class TestCourse:
     def test_the_weights_that_draw_best_are_kept(
         self, footage: Footage, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        trained = course(footage, rig, tmp_path)
+        trained = training_of(footage, rig, tmp_path)
         scores = iter([30.0, 30.0, 20.0, 20.0])  # each look asks twice
         monkeypatch.setattr(training, "_psnr", lambda *_, **__: next(scores))
-        trained.look()
+        trained.measure()
         with torch.no_grad():
             for weight in trained.averaged.parameters():
                 weight.add_(1)
-        trained.look()
+        trained.measure()
         trained.save()
         saved = load_network(tmp_path / NETWORK)[0]
         for kept, later in zip(saved.parameters(), trained.averaged.parameters(), strict=True):
             torch.testing.assert_close(kept + 1, later)
-        again = course(footage, rig, tmp_path)
+        again = training_of(footage, rig, tmp_path)
         assert again.resume() and again.best is not None
         assert again.best[0] == 30
 
     def test_a_resumed_run_is_an_unbroken_one(
         self, footage: Footage, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        whole = course(footage, rig, tmp_path / "whole")
+        whole = training_of(footage, rig, tmp_path / "whole")
         whole.run(1e4, 6)
-        first = course(footage, rig, tmp_path / "broken")
+        first = training_of(footage, rig, tmp_path / "broken")
 
-        @contextlib.contextmanager
-        def stopped() -> Iterator[Any]:
-            yield lambda: first.step == 3
+        learn = first._learn
+
+        def stopped(batch: Batch, share: float) -> None:
+            learn(batch, share)
+            if first.step == 3:
+                signal.raise_signal(signal.SIGINT)
 
         with monkeypatch.context() as patch, pytest.raises(Interrupted):
-            patch.setattr(training, "stop_asked", stopped)
+            patch.setattr(first, "_learn", stopped)
             first.run(1e4, 6)
-        second = course(footage, rig, tmp_path / "broken")
+        second = training_of(footage, rig, tmp_path / "broken")
         assert second.resume()
         second.run(1e4, 6)
         for folder in ("whole", "broken"):
@@ -353,19 +348,19 @@ class TestCourse:
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
     def test_an_interrupt_saves(self, footage: Footage, rig: Rig, tmp_path: Path) -> None:
-        running = course(footage, rig, tmp_path)
+        running = training_of(footage, rig, tmp_path)
         timer = threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,))
         timer.start()
         with pytest.raises(Interrupted, match="the same command goes on"):
             running.run(10, None)
-        again = course(footage, rig, tmp_path)
+        again = training_of(footage, rig, tmp_path)
         assert again.resume()
         assert again.step == running.step > 0
 
     def test_a_full_disk_keeps_the_model_before(
         self, footage: Footage, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        trained = course(footage, rig, tmp_path)
+        trained = training_of(footage, rig, tmp_path)
         trained.run(10, 2)
         before = {name: (tmp_path / name).read_bytes() for name in (NETWORK, MEMORY, STATE)}
 
@@ -378,12 +373,12 @@ class TestCourse:
         assert before == {name: (tmp_path / name).read_bytes() for name in before}
 
     def test_other_footage_does_not_go_on(self, footage: Footage, rig: Rig, tmp_path: Path) -> None:
-        course(footage, rig, tmp_path).run(10, 1)
+        training_of(footage, rig, tmp_path).run(10, 1)
         with pytest.raises(InputError, match="--restart"):
-            course(footage[:-4], rig, tmp_path).resume()
+            training_of(footage[:-4], rig, tmp_path).resume()
         (tmp_path / STATE).write_bytes(b"broken")
         with pytest.raises(InputError):
-            course(footage, rig, tmp_path).resume()
+            training_of(footage, rig, tmp_path).resume()
 
     def test_held_out_frames_are_not_learnt_from(self, footage: Footage) -> None:
         training, testing = footage.divided(0.25)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +35,13 @@ from renderer.neural.networks import (
 )
 from renderer.neural.settings import TrainingSettings
 from renderer.neural.trainer import Chunk, Trainer, as_picture
-from renderer.neural.winograd import TiledConv2d, use_winograd, weights_at_once
 
 NETS, DATA = "renderer_nets.npz", "renderer_data.npz"
 INFERENCE, TRAIN = "renderer_inference.npz", "renderer_train.npz"
 KINDS = (torch.float32, torch.float64)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Several threads wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def frames(golden: Golden, file: str, kind: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -339,103 +330,6 @@ def test_drawing_can_go_on_from_written_pictures(generator: Generator) -> None:
         return float(np.abs(drawn[0].astype(int) - whole[5]).mean())
 
     assert apart(rest) < 1 and apart(anew) > 5 * apart(rest)
-
-
-@pytest.mark.parametrize("size", [(16, 8), (10, 13)])
-@pytest.mark.parametrize(
-    ("threads", "kernel", "tile", "most"),
-    [(1, 3, 4, 0.03), (3, 3, 2, 0.01), (1, 4, 2, 0.03), (2, 4, 3, 0.03)],
-)
-def test_winograd_is_the_convolution(
-    size: tuple[int, int], threads: int, kernel: int, tile: int, most: float
-) -> None:
-    torch.manual_seed(0)
-    plain = TiledConv2d(128, 192, kernel, kernel // 2, mirrored=kernel == 3)
-    tiled = copy.deepcopy(plain)
-    use_winograd(tiled, tile)
-    assert tiled.tile == tile
-    seen = torch.randn(2, 128, *size, requires_grad=True)
-    change = torch.randn(plain(seen).shape)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        wanted, found = (conv(seen) for conv in (plain, tiled))
-        slopes = [
-            torch.autograd.grad(made, (seen, *conv.parameters()), change)
-            for made, conv in ((wanted, plain), (found, tiled))
-        ]
-        with torch.autocast("cpu", torch.bfloat16):
-            short = tiled(seen)
-        rough = torch.autograd.grad(short, (seen, *tiled.parameters()), change.bfloat16())
-    finally:
-        torch.set_num_threads(before)
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
-    assert (short - wanted).square().mean().sqrt() < most * wanted.std()
-    for right, exact, near in zip(*slopes, rough, strict=True):
-        torch.testing.assert_close(exact, right, atol=2e-5 * float(right.std()) + 1e-5, rtol=1e-4)
-        assert (near - right).square().mean().sqrt() < most * right.std()
-
-
-def test_winograd_draws_the_same_pictures() -> None:
-    torch.manual_seed(0)
-    network = Generator(16).eval()
-    initialise(network)
-    drawing = copy.deepcopy(network)
-    use_winograd(drawing)
-    tiled = [module for module in drawing.modules() if getattr(module, "tile", 0)]
-    assert len(tiled) == 2 * (5 + 5 + 4)
-    seen, previous = torch.rand(1, 30, 32, 32), torch.rand(1, 6, 32, 32) * 2 - 1
-    with torch.inference_mode():
-        apart = (drawing(seen, previous) - network(seen, previous)).abs()
-    assert apart.mean() < 1e-4
-
-
-def test_winograd_follows_what_a_trainer_learns() -> None:
-    settings = TrainingSettings(size=32, roi=8, width=16, judge_width=32, rate=1e-2)
-    trainer = Trainer(settings)
-    networks = trainer.generator, trainer.judges["image"]
-    for network in networks:
-        use_winograd(network, 3)
-    centres = {"mouth": torch.full((1, 6, 2), 16)}
-    faces = torch.rand(1, 6, 3, 32, 32) * 2 - 1
-    trainer.step(Chunk(torch.rand(1, 6, 10, 32, 32), faces, centres))
-    for network in networks:
-        convs = [one for one in network.modules() if isinstance(one, TiledConv2d) and one.tile]
-        assert convs
-        for conv in convs:
-            held = conv.kernels(torch.float32)
-            conv.forget()
-            torch.testing.assert_close(held, conv.kernels(torch.float32), rtol=0, atol=0)
-
-
-def test_gradients_held_back_are_the_same() -> None:
-    torch.manual_seed(0)
-    conv = TiledConv2d(128, 128, 3, 1, mirrored=True)
-    use_winograd(conv)
-    seen = torch.randn(2, 128, 8, 8)
-
-    def drawn() -> torch.Tensor:
-        return sum((conv(conv(one)).square().mean() for one in seen.split(1)), torch.zeros(()))
-
-    wanted = torch.autograd.grad(drawn(), list(conv.parameters()))
-    with weights_at_once(conv):
-        drawn().backward()
-    for weight, right in zip(conv.parameters(), wanted, strict=True):
-        assert weight.grad is not None
-        torch.testing.assert_close(weight.grad, right, atol=1e-6, rtol=1e-4)
-
-
-def test_winograd_follows_changed_weights() -> None:
-    torch.manual_seed(0)
-    conv = TiledConv2d(128, 128, 3, 1, mirrored=True)
-    use_winograd(conv)
-    seen = torch.randn(1, 128, 8, 8)
-    with torch.no_grad():
-        first = conv(seen)
-        conv.weight.mul_(2)
-        assert conv.bias is not None
-        conv.bias.mul_(2)
-        torch.testing.assert_close(conv(seen), 2 * first)
 
 
 def test_short_numbers_draw_nearly_the_same(generator: Generator) -> None:

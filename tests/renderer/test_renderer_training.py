@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from ned.options.render import ExportRendererOptions, RenderOptions, TrainRender
 from renderer.neural import checkpoints
 from renderer.neural.dataset import Faces
 from renderer.neural.settings import TrainingSettings
-from renderer.neural.training import Course, divided
+from renderer.neural.training import RendererTraining, divided
+from renderer.training_page import HeldOutSample, TrainingPage
 
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {
@@ -34,13 +34,7 @@ SMALL: dict[str, Any] = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Several threads wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -94,26 +88,24 @@ TOGETHER = """
 import sys, torch
 from pathlib import Path
 from ned.core.files.actor import Actor
-from renderer.neural.training import Course
+from renderer.neural.training import RendererTraining
 from renderer.neural.dataset import Faces
-from renderer.neural.processes import launch
+from ned.core.processes import ALONE, launch, processes_of
 from renderer.neural.settings import TrainingSettings
 
 torch.set_num_threads(1)
 actor, folder, minutes, count = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-processes = None
-if count > 1:
-    processes, _ = launch("cpu", [0] * count)
+processes = processes_of(launch("cpu", count)) if count > 1 else ALONE
 settings = TrainingSettings(
     epochs=2, batch=2, size=32, roi=8, width=4, judge_width=4, rate=1e-5, perceptual="none"
 )
 faces = Faces.open(Actor.open(actor), size=32)
-course = Course(faces, folder, settings, torch.device("cpu"), False, None, processes)
-course.training, course.held_out = [list(range(k, k + 10)) for k in (0, 10, 20)], []
-course.resume()
-course.run(float(minutes) or None)
-rank = processes.rank if processes else 0
-torch.save(course.trainer.generator.state_dict(), folder / f"weights{rank}.pth")
+training = RendererTraining(faces, folder, settings, torch.device("cpu"), False, None, processes)
+training.sequences, training.held_out = [list(range(k, k + 10)) for k in (0, 10, 20)], []
+training.resume()
+training.run(float(minutes) or None)
+rank = processes.rank
+torch.save(training.trainer.generator.state_dict(), folder / f"weights{rank}.pth")
 """
 
 
@@ -213,8 +205,8 @@ def test_batches_eyes_and_hinge_train_too(actor: Actor, tmp_path: Path) -> None:
     settings = TrainingSettings(
         size=32, roi=8, width=4, judge_width=4, batch=2, eyes=True, adversarial="hinge", epochs=1
     )
-    two = Course(faces, tmp_path, settings, CPU, short=False)
-    two.training = [list(range(10)), list(range(10, 20)), list(range(20, 27))]
+    two = RendererTraining(faces, tmp_path, settings, CPU, short=False)
+    two.sequences = [list(range(10)), list(range(10, 20)), list(range(20, 27))]
     assert two.run() == "all epochs are done"
     assert two.position.step == 4  # two clips of 8 side by side, then one of 5
     assert (tmp_path / "latest_net_De.pth").is_file()
@@ -232,10 +224,24 @@ def test_it_stops_when_held_out_frames_gain_no_more(actor: Actor, tmp_path: Path
     settings = TrainingSettings(
         size=32, roi=8, width=4, judge_width=4, epochs=40, patience=1, rate=1e-12
     )
-    course = Course(Faces.open(actor, size=32), tmp_path, settings, CPU, short=False)
-    course.training = [list(range(6))]
-    assert course.run() == "held-out frames have stopped gaining"
-    assert course.position.epoch <= 31  # it looks after every tenth epoch
+    training = RendererTraining(Faces.open(actor, size=32), tmp_path, settings, CPU, short=False)
+    training.sequences = [list(range(6))]
+    assert training.run() == "held-out frames have stopped gaining"
+    assert training.position.epoch <= 31  # it looks after every tenth epoch
+
+
+def test_the_page_shows_values_as_text_and_runs_nothing(tmp_path: Path) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    sample = HeldOutSample(1, 5, 20.0, [3, 4], [np.moveaxis(picture, 2, 0)], [picture], [picture])
+    (tmp_path / "looks.json").write_text(
+        '[{"epoch": "<b>", "step": 2, "psnr": 18, "picture": "\\"><script>x</script>"}]'
+    )
+    TrainingPage(tmp_path, "an <i>actor</i>").add(sample)
+    page = (tmp_path / "index.html").read_text()
+    assert "<script" not in page and "<b>" not in page and "<i>" not in page
+    assert "epoch &lt;b&gt;, step 2: 18.00 dB" in page and "18.00 to 20.00 dB" in page
+    assert page.index("Content-Security-Policy") < page.index("<title>Training of an &lt;i")
+    assert "default-src 'none'" in page and page.index("step 5:") < page.index("step 2:")
 
 
 @pytest.mark.parametrize(("count", "share", "needed"), [(5, 0.0, 6), (6, 0.2, 7), (3, 0.5, 11)])

@@ -74,7 +74,7 @@ def test_table_is_complete_and_downloads_only_free_files_with_sums() -> None:
     names = [asset.name for asset in all_assets()]
     assert len(set(names)) == len(names)
     wanted = "flame flame-landmarks flame-mediapipe-landmarks deca deca-head-template "
-    wanted += "deca-displacement deca-uv-mask flame-albedo fsgan-segmentation face-landmarker "
+    wanted += "deca-displacement deca-uv-mask fsgan-segmentation face-landmarker "
     wanted += "hsemotion sface syncnet lpips fid-inception fvd-i3d ned-manipulator ned-renderer"
     assert set(wanted.split()) <= set(names)
     plain = [name for asset in all_assets() for name in asset.files if "[" not in name]

@@ -1,4 +1,4 @@
-"""Processes: several that train one renderer together, each with its share of the clips."""
+"""Processes: several that train the same networks together, each with its share of every batch."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor
-
 from ned.core.errors import InputError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from torch import Tensor
 
 Told = TypeVar("Told")
 
@@ -43,14 +41,14 @@ class Processes:
         if self.fabric is None:
             return values
         own = len(range(self.rank, size, self.count))
-        reduced = self.fabric.all_reduce(values * (own / size), reduce_op="sum")
-        assert isinstance(reduced, Tensor)
-        return reduced
+        return self._sum(values * (own / size))
 
     def average(self, gradients: Sequence[Tensor], size: int) -> None:
         """Replace gradients of shares by those of all `size` things."""
         if self.fabric is None:
             return
+        import torch
+
         flat, start = self.mean(torch.cat([one.flatten() for one in gradients]), size), 0
         for one in gradients:
             one.copy_(flat[start : start + one.numel()].view_as(one))
@@ -60,10 +58,12 @@ class Processes:
         """All `size` rows of what every process has its share of, in order."""
         if self.fabric is None:
             return share
+        import torch
+
         most = -(-size // self.count)
         padded = torch.cat([share, share[:1].expand(most - len(share), *share.shape[1:])])
         gathered = self.fabric.all_gather(padded)
-        assert isinstance(gathered, Tensor)
+        assert isinstance(gathered, torch.Tensor)
         return gathered.transpose(0, 1).flatten(0, 1)[:size]
 
     def told(self, value: Told) -> Told:
@@ -74,16 +74,25 @@ class Processes:
         """True if it is in one of them."""
         if self.fabric is None:
             return value
-        flag = torch.tensor(float(value), device=self.fabric.device)
-        reduced = self.fabric.all_reduce(flag, reduce_op="sum")
-        return bool(reduced > 0)  # type: ignore[operator]
+        import torch
+
+        return bool(self._sum(torch.tensor(float(value), device=self.fabric.device)) > 0)
+
+    def _sum(self, values: Tensor) -> Tensor:
+        assert self.fabric is not None
+        reduced: Any = self.fabric.all_reduce(values, reduce_op="sum")
+        return reduced
 
 
-def launch(kind: str, numbers: Sequence[int]) -> tuple[Processes, torch.device]:
-    """Start the others with this command once more; returns this one's place and device.
+ALONE = Processes()
+
+
+def launch(kind: str, devices: int | Sequence[int], precision: str = "float32") -> Fabric:
+    """Where training runs; with several devices, this command is started once more for each other.
 
     Args:
-        kind: "cpu" or "cuda". numbers: of GPUs; of CPU processes only how many they are counts.
+        kind: "cpu" or "cuda". devices: how many, or the numbers of GPUs.
+        precision: "float32", or "bfloat16" for mixed precision.
 
     Raises:
         InputError: Lightning Fabric is not installed.
@@ -92,9 +101,19 @@ def launch(kind: str, numbers: Sequence[int]) -> tuple[Processes, torch.device]:
         from lightning_fabric import Fabric
     except ImportError as error:
         raise InputError(
-            "training on several devices needs lightning-fabric; pip install 'ned[neural]'"
+            "this training needs lightning-fabric; pip install 'ned[neural]'"
         ) from error
-    devices: Any = len(numbers) if kind == "cpu" else list(numbers)
-    fabric = Fabric(accelerator=kind, devices=devices, strategy="ddp")
+    several = devices > 1 if isinstance(devices, int) else len(devices) > 1
+    wanted: Any = devices if isinstance(devices, int) else list(devices)
+    digits: Any = {"float32": "32-true", "bfloat16": "bf16-mixed"}[precision]
+    strategy = "ddp" if several else "auto"
+    fabric = Fabric(accelerator=kind, devices=wanted, strategy=strategy, precision=digits)
     fabric.launch()
-    return Processes(fabric.world_size, fabric.global_rank, fabric), fabric.device
+    return fabric
+
+
+def processes_of(fabric: Fabric) -> Processes:
+    """This process's place among those that were launched."""
+    if fabric.world_size == 1:
+        return ALONE
+    return Processes(fabric.world_size, fabric.global_rank, fabric)
