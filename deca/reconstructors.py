@@ -15,6 +15,7 @@ from ned.core.face import similarity
 from ned.core.face.flame_codes import FlameCodes
 from ned.core.face.performance import Performance
 from ned.core.files.assets import require_asset
+from ned.core.files.checkpoint import require_torch
 from ned.core.files.records import content_hash, fingerprint
 from ned.core.progress import SILENT, Progress
 
@@ -144,6 +145,7 @@ class _FlameReconstructor:
     def __init__(self, name: str, version: int, device: str) -> None:
         self.device = device
         self.files = {asset: require_asset(asset) for asset in self.assets}
+        require_torch("FLAME")
         hashes = {asset: content_hash(path) for asset, path in self.files.items()}
         self.fingerprint = fingerprint(reconstructor=name, version=version, files=hashes)
 

@@ -21,6 +21,7 @@ from ned.core.face.flame_codes import JAW_OPENING, FlameCodes
 from ned.core.face.performance import Performance
 from ned.core.files.actor import Actor
 from ned.core.files.assets import require_asset
+from ned.core.files.checkpoint import require_torch
 from ned.core.files.records import content_hash, locked, write_atomically
 from ned.core.progress import SILENT, Progress
 from ned.core.script.notation import INTENSITY_LIMIT, Place, parse_mixture
@@ -50,6 +51,7 @@ def manipulate(options: ManipulateOptions, progress: Progress = SILENT) -> list[
             another face. AssetError: There is no checkpoint, or a file that --freeze needs.
         OutputError: A result cannot be written.
     """
+    require_torch("the learned manipulator")
     actor = Actor.open(options.celeb)
     experiment = actor.experiment(options.exp_name)
     clips = load_clips(actor)
