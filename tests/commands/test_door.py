@@ -7,12 +7,16 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import cv2
 import pytest
 from places import ROOT
 
 from ned.core.threads import single_threaded_opencv
+from preprocessing.framework import load_mediapipe
+from renderer import rendering
 
 DOORS = {
     "renderer/train.py": "usage: ned train-renderer",
@@ -179,3 +183,29 @@ def test_overlapping_uses_of_opencv_in_any_order() -> None:
     other.start()
     other.join()
     assert cv2.getNumThreads() == usual
+
+
+def test_rendering_gives_opencv_its_threads_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendering._Edits, "of", lambda *_: None)
+    frames = [SimpleNamespace(index=number) for number in range(9)]
+    clip: Any = SimpleNamespace(frames=lambda: iter(frames))
+    renderer = rendering.Renderer(lambda *_: cast(Any, None), shades=False)
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        usual = cv2.getNumThreads()
+        nothing: Any = []
+        pairs: Any = rendering.rendered(clip, nothing, nothing, nothing, renderer=renderer)
+        assert next(pairs)[0] is frames[0] and cv2.getNumThreads() == 1
+        pairs.close()  # nobody wants the rest
+        assert cv2.getNumThreads() == usual
+    finally:
+        cv2.setNumThreads(before)
+
+
+def test_mediapipe_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLOG_minloglevel", "0")
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    before = dict(os.environ)
+    load_mediapipe()
+    assert dict(os.environ) == before
