@@ -4,7 +4,7 @@ TORCH := torch==2.13.0
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint benchmark clean
+.PHONY: demo test lint benchmark constraints audit clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed-demo
@@ -22,15 +22,29 @@ lint: .venv/installed-test
 benchmark: .venv/installed-test
 	$(BIN)/python -m benchmarks.run
 
+# The newest versions that pyproject.toml allows; run the tests before you commit them.
+constraints: $(BIN)/python
+	$(BIN)/python .ci/constraints.py
+
+# Known vulnerabilities of what is installed; asks an advisory service on the network.
+audit: .venv/installed-audit
+	$(BIN)/python .ci/audit.py
+
 clean:
 	rm -rf .venv demo build dist
 
-.venv/installed-demo: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet -e .
+.venv/installed-demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/pip install --quiet -e . -c constraints.txt
 	@touch $@
 
-.venv/installed-test: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet -e '.[dev]' $(TORCH)
+.venv/installed-test: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/pip install --quiet -e '.[dev]' $(TORCH) -c constraints.txt
+	@touch $@
+
+# In an environment of its own, so that the audited one does not change.
+.venv/installed-audit: | $(BIN)/python
+	$(BIN)/python -m venv .venv/audit
+	.venv/audit/bin/pip install --quiet 'pip-audit>=2.7,<3'
 	@touch $@
 
 # The first of these that is found and really runs; a name on the path may be an empty shim.
@@ -41,5 +55,10 @@ $(BIN)/python:
 		echo "Making .venv with $$name; installing takes a few minutes, once."; \
 		exec "$$name" -m venv .venv; \
 	done; \
-	echo "Python 3.10, 3.11 or 3.12 with its venv module is needed and none was found;" \
-		"install one, or name it: make test PYTHON=/path/to/python3.11" >&2; exit 1
+	if command -v uv >/dev/null; then \
+		echo "Making .venv with uv's Python 3.12; installing takes a few minutes, once."; \
+		exec uv venv --quiet --python 3.12 --seed .venv; \
+	fi; \
+	echo "Python 3.10, 3.11 or 3.12 with its venv module is needed and none was found; name one" \
+		"(make demo PYTHON=/path/to/python3.12), or get uv, which brings one:" \
+		"pipx install uv, or pip install --user uv" >&2; exit 1

@@ -14,8 +14,15 @@ fail() {
 [[ -n "$2" ]] || fail "<exp_name> is empty; give the name used with manipulator/test.py"
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-for python in "${VIRTUAL_ENV:-/none}/bin/python" "${CONDA_PREFIX:-/none}/bin/python" "$here/.venv/bin/python"; do
-  [[ -x "$python" ]] && break
-  python=python3
+# The first Python that has what NED needs. -I: it takes no module from the current folder.
+for python in "${VIRTUAL_ENV:-/none}/bin/python" "${CONDA_PREFIX:-/none}/bin/python" \
+  "$here/.venv/bin/python" python3; do
+  "$python" -I -c 'import importlib.util as u, sys
+sys.exit(sys.version_info < (3, 10) or not all(map(u.find_spec, ("av", "mediapipe", "tyro"))))' \
+    </dev/null >/dev/null 2>&1 || continue
+  exec "$python" -I -c 'import sys
+sys.path.insert(0, sys.argv.pop(1))
+from ned.door import enter
+sys.exit(enter())' "$here" postprocess "$@"
 done
-PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" exec "$python" -m ned postprocess "$@"
+fail "no Python with NED's packages is active; run 'make demo' in '$here' once, or activate yours"

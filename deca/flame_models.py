@@ -15,6 +15,7 @@ from ned.core.face.face_model import CROP_PIXELS, Conditioning, Pictures
 from ned.core.face.performance import Performance
 from ned.core.face.track import Track
 from ned.core.files.assets import require_asset
+from ned.core.files.checkpoint import require_torch
 from ned.core.files.records import content_hash, fingerprint
 from ned.core.progress import SILENT, Progress
 from preprocessing.align import held_rows
@@ -45,6 +46,7 @@ class FlameModel:
         """
         self.device = device
         self.files = {asset: require_asset(asset) for asset in self.assets}
+        require_torch("FLAME")
         hashes = {asset: content_hash(path) for asset, path in self.files.items()}
         self.fingerprint = fingerprint(reconstructor=kind, version=version, files=hashes)
 

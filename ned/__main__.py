@@ -2,7 +2,7 @@
 
 import sys
 
-from ned.cli import main
+from ned.door import enter
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(enter())

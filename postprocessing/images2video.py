@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+if __name__ == "__main__":
+    room = Path(__file__).resolve().parent  # where a script looks for modules, and none is meant
+    sys.path[:] = [str(room.parent), *(p for p in sys.path if Path(p).resolve() != room)]
+
 import numpy as np
 from numpy.typing import NDArray
 

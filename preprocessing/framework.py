@@ -18,9 +18,7 @@ log = logging.getLogger(__name__)
 
 def load_mediapipe() -> dict[str, Any]:
     """Import MediaPipe with its logging turned down, and return the few parts we use."""
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet_stderr():
+    with _environment(GLOG_minloglevel="2", TF_CPP_MIN_LOG_LEVEL="3"), quiet_stderr():
         import mediapipe
         from mediapipe.python import packet_creator, packet_getter
         from mediapipe.python._framework_bindings import (
@@ -43,6 +41,18 @@ def load_mediapipe() -> dict[str, Any]:
         "read": packet_getter,
         "detection": mediapipe.solutions.face_detection,
     }
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Variables that have a value only inside, unless they had one."""
+    added = [name for name in variables if name not in os.environ]
+    os.environ.update({name: variables[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from ned.core.face.performance import Performance
 from ned.core.face.track import steady_landmarks
 from ned.core.files.checkpoint import require_torch
 from ned.core.film.clip import Clip, Frame
+from ned.core.threads import single_threaded_opencv
 from renderer.strength import is_edited
 from renderer.warp.renderer import FaceEdit, WarpRenderer
 from renderer.warp.shading import Shading
@@ -108,8 +108,7 @@ def rendered(
                 edits = _Edits.of(performance, strength, rig, frame.index)
             yield frame, pool.submit(render, frame, edits)
 
-    cv2.setNumThreads(1)
-    with ThreadPoolExecutor(renderer.threads) as pool:
+    with single_threaded_opencv(), ThreadPoolExecutor(renderer.threads) as pool:
         queue = jobs(pool)
         waiting = list(islice(queue, _AHEAD))
         try:

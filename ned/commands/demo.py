@@ -10,12 +10,11 @@ from ned.core.errors import OutputError
 from ned.core.progress import SILENT, Progress
 from ned.options import DemoOptions, DirectOptions
 
-_TAKE = "0:happy 2:neutral 4:sad 6:angry 8:surprised 10:fear 12:disgusted 14:contempt"
-_SECONDS = 16.0
+_TAKE = ("happy", "neutral", "sad", "angry", "surprised", "fear", "disgusted", "contempt")
 
 
 def demo(options: DemoOptions, progress: Progress = SILENT) -> list[str]:
-    """Direct a still portrait for 16 seconds and say where to look.
+    """Direct a still portrait and say where to look.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -35,8 +34,10 @@ def demo(options: DemoOptions, progress: Progress = SILENT) -> list[str]:
     take = DirectOptions(
         clip=portrait,
         output=folder / "emotions.mp4",
-        timeline=_TAKE,
-        duration=_SECONDS,
+        timeline=" ".join(
+            f"{index * options.seconds / len(_TAKE):g}:{name}" for index, name in enumerate(_TAKE)
+        ),
+        duration=options.seconds,
         preset="fast",
         preview=folder / "side_by_side.mp4",
         contact_sheet=folder / "strip.png",

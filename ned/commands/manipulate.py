@@ -54,6 +54,7 @@ def manipulate(options: ManipulateOptions, progress: Progress = SILENT) -> list[
         AssetError: There is no checkpoint, or a file that --freeze needs.
         OutputError: A result cannot be written.
     """
+    require_torch("the learned manipulator")
     actor = Actor.open(options.celeb)
     experiment = actor.experiment(options.exp_name)
     clips = load_performances(actor)

@@ -73,6 +73,7 @@ def render_faces(
         InputError: There is no such checkpoint or experiment, or it belongs to another face model.
         AssetError: The checkpoint is of another layout. OutputError: A file cannot be written.
     """
+    require_torch("rendering")
     from renderer.neural.checkpoints import find_generator, picture_size
     from renderer.neural.dataset import Faces
 

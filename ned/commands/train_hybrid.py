@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +20,7 @@ from ned.core.files.partial import output_errors
 from ned.core.files.records import locked
 from ned.core.film.clip import Clip
 from ned.core.progress import SILENT, Progress
+from ned.core.threads import single_threaded_opencv
 from ned.options.render import device_of
 from ned.options.train_hybrid import TrainHybridOptions
 
@@ -46,8 +46,7 @@ def train_hybrid(options: TrainHybridOptions, progress: Progress = SILENT) -> li
     folder = options.output
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    cv2.setNumThreads(1)
-    with locked(folder / ".lock", folder):
+    with single_threaded_opencv(), locked(folder / ".lock", folder):
         clips = clips_of(options.clips)
         footage = footage_of(clips, options.size, options.actor, progress)
         auto = options.precision == "auto" and is_short_fast(device)

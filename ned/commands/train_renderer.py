@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ned.core.device import find_device, is_short_fast
 from ned.core.files.actor import Actor
 from ned.core.files.assets import find_asset, require_asset
+from ned.core.files.checkpoint import require_torch
 from ned.core.files.partial import output_errors
 from ned.core.files.records import locked
 from ned.core.processes import ALONE, launch, processes_of
@@ -31,6 +32,7 @@ def train_renderer(options: TrainRendererOptions, progress: Progress = SILENT) -
         AssetError: Networks to begin with are missing or of another layout.
         OutputError: A checkpoint cannot be written; the one before is kept.
     """
+    require_torch("training the neural renderer")
     from renderer.neural import checkpoints
     from renderer.neural.dataset import Faces
     from renderer.neural.training import RendererTraining

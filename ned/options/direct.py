@@ -212,6 +212,12 @@ class DemoOptions:
 
     folder: Positional[Path] = Path("demo")
     """Where the clips and pictures go."""
+    seconds: float = 16.0
+    """Length of the take, shared among its emotions; 1 to 600. A short one is for a quick look."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.seconds <= 600:
+            raise InputError(f"--seconds is {self.seconds:g}, give a length from 1 to 600")
 
 
 @dataclass(frozen=True)

@@ -214,6 +214,23 @@ def test_frame_rates_are_exact(text: str, rate: Fraction) -> None:
     assert DirectOptions(Path("a.png"), emotion=("happy",), frame_rate=text).rate == rate
 
 
+def test_demo_is_as_long_as_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from ned.commands import demo
+
+    takes: list[DirectOptions] = []
+
+    def stop(options: DirectOptions, progress: object) -> None:
+        takes.append(options)
+        raise InputError("seen")
+
+    monkeypatch.setattr(demo, "direct", stop)
+    assert main(["demo", str(tmp_path)]) == main(["demo", str(tmp_path), "--seconds", "2"]) == 1
+    usual, short = takes
+    assert usual.duration == 16 and (usual.timeline or "").startswith("0:happy 2:neutral 4:sad")
+    assert short.duration == 2 and (short.timeline or "").endswith("1.5:disgusted 1.75:contempt")
+    assert main(["demo", "--seconds", "0.5"]) == 1 and len(takes) == 2
+
+
 def test_demo_and_info(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     stand_in(monkeypatch, "demo", lambda options, progress: [f"look in {options.folder}"])
     stand_in(monkeypatch, "info", lambda options, progress: [str(options.clip), "25 fps"])

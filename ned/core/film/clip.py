@@ -23,7 +23,7 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from ned.core.errors import InputError, quoted, reason
-from ned.core.film.packets import is_cover, mute, open_source, packets_of
+from ned.core.film.packets import exact, is_cover, mute, open_source, packets_of
 from ned.core.film.planes import (
     FULL_RANGE,
     LIMITED_RANGE,
@@ -282,13 +282,13 @@ def _open_video(path: Path) -> Clip:
         if picture is None:
             raise InputError(f"{quoted(path)}: no picture can be decoded; the file is damaged")
 
-        matrix = next((d for d in _side_data(picture) if d.type.name == "DISPLAYMATRIX"), None)
+        matrix = _side_data(picture).get("DISPLAYMATRIX")
         orientation = Orientation.from_display_matrix(bytes(matrix)) if matrix else Orientation()
         coded_size = width, height = picture.width, picture.height
         name = picture.format.name
-        aspect = stream.sample_aspect_ratio or None
+        aspect = exact(stream.sample_aspect_ratio)
         rate, variable = _rate_of(stream)
-        time_base = stream.time_base
+        time_base = Fraction(stream.time_base)
         seconds = _duration_of(stream, container)
         count = stream.frames or (round(seconds * rate) if seconds else None)
         start = picture.pts if picture.pts is not None else picture.dts
@@ -367,8 +367,9 @@ def _describe(stream: Any) -> AudioStream:
 
 def _rate_of(stream: Any) -> tuple[Fraction, bool]:
     """Average frames per second, and whether the distance between frames varies."""
-    average = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
-    base = stream.base_rate or average
+    base = exact(stream.base_rate)
+    average = exact(stream.average_rate) or exact(stream.guessed_rate) or base or Fraction(25)
+    base = base or average
     variable = abs(base / average - 1) > Fraction(1, 100)
     nearest = min(_STANDARD_RATES, key=lambda rate: abs(rate - average))
     # A rate measured over a short clip with rounded times is a standard rate all the same.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from ned.core.errors import InputError, quoted, reason
 log = logging.getLogger(__name__)
 
 _NOT_FILMS = {"tty", "lavfi", "image2"}  # demuxers that "play" text, recipes and name patterns
+# Tags need not be valid text; PyAV from 19 on keeps such ones always and has no word for it.
+_PYAV = int(av.__version__.split(".")[0])
+ANY_TAGS: dict[str, Any] = {} if _PYAV >= 19 else {"metadata_errors": "surrogateescape"}
 _ATTEMPTS = 64  # damaged packets in a row after which the rest of a file is given up
 
 
@@ -35,7 +39,7 @@ def open_source(path: Path) -> av.container.InputContainer:
             raise InputError(f"{quoted(path)} is not a regular file; give a video or image file")
         if path.stat().st_size == 0:
             raise InputError(f"{quoted(path)} is empty (0 bytes); copy or record it again")
-        container = av.open(f"file:{path.absolute()}", metadata_errors="surrogateescape")
+        container = av.open(f"file:{path.absolute()}", **ANY_TAGS)
     except (FFmpegError, OSError, ValueError) as error:
         if isinstance(error, PermissionError):
             raise InputError(f"{quoted(path)} cannot be read: permission denied") from error
@@ -47,6 +51,15 @@ def open_source(path: Path) -> av.container.InputContainer:
         container.close()
         raise InputError(f"{quoted(path)} is not a video or image; give one that is")
     return container
+
+
+def exact(rational: Any) -> Fraction | None:
+    """A rational number of PyAV as a Fraction; None where it is not known.
+
+    PyAV before 19 gives Fraction or None. From 19 on it gives numbers of its own, which are 0/1
+    or 0/0 where nothing is known, and which round products that do not fit 32 bits.
+    """
+    return Fraction(rational.numerator, rational.denominator) if rational else None
 
 
 def mute(stream: Any) -> None:

@@ -17,7 +17,7 @@ from av.error import FFmpegError, InvalidDataError
 
 from ned.core.errors import OutputError, quoted, reason
 from ned.core.film.clip import Clip
-from ned.core.film.packets import is_cover, mute, packets_of
+from ned.core.film.packets import ANY_TAGS, exact, is_cover, mute, packets_of
 
 log = logging.getLogger(__name__)
 
@@ -117,13 +117,13 @@ class Copies:
 
     def _step(self, packet: Any) -> int:
         """One picture's usual duration in units of a video packet's time base."""
-        rate = self.source.streams[packet.stream_index].guessed_rate or 25
+        rate = exact(self.source.streams[packet.stream_index].guessed_rate) or Fraction(25)
         return max(1, round(1 / (rate * packet.time_base)))
 
     def _write(self, packet: Any) -> None:
         index = packet.stream_index
         stream = self._streams[index]
-        factor = packet.time_base / stream.time_base
+        factor = Fraction(packet.time_base) / stream.time_base
         shift = self._shift / stream.time_base
         last = self._last.get(index)
         dts = packet.dts if packet.dts is not None else packet.pts
@@ -176,7 +176,7 @@ def open_target(path: Path, format_name: str, clip: Clip, kept: list[Any], offse
         "w",
         format=format_name,
         container_options=options,
-        metadata_errors="surrogateescape",
+        **ANY_TAGS,
     )
 
 
@@ -190,7 +190,7 @@ def _add_copy(target: Any, stream: Any) -> Any:
 def _trial(stream: Any, format_name: str) -> str | None:
     """Why a container refuses a stream, found out by trying in memory; None where it does not."""
     try:
-        target = av.open(io.BytesIO(), "w", format=format_name, metadata_errors="surrogateescape")
+        target = av.open(io.BytesIO(), "w", format=format_name, **ANY_TAGS)
         _add_copy(target, stream)
         target.start_encoding()
         target.close()
@@ -214,7 +214,7 @@ def common_shift(starts: list[Fraction], time_bases: list[Fraction]) -> Fraction
     A multiple of every time base, so that no time is rounded; zero where the source begins at
     or before zero.
     """
-    unit = time_bases[0]
+    unit = Fraction(time_bases[0])
     for base in time_bases[1:]:
         unit = Fraction(
             math.lcm(unit.numerator, base.numerator), math.gcd(unit.denominator, base.denominator)

@@ -17,6 +17,7 @@ from places import CLIPS
 
 from ned.core.errors import InputError
 from ned.core.film.clip import Clip, Colour, Orientation
+from ned.core.film.packets import exact
 from ned.core.film.planes import picture_from_planes, planar_format, planes_of
 
 
@@ -354,3 +355,21 @@ def test_real_clips() -> None:
         assert first.rgb().shape == (clip.size[1], clip.size[0], 3)
         if clip.size[0] < 600:
             assert 1 + sum(1 for _ in frames) == clip.frame_count
+
+
+class Rational:
+    """As PyAV's own from 19 on: no Fraction, and false where nothing is known."""
+
+    def __init__(self, numerator: int, denominator: int) -> None:
+        self.numerator, self.denominator = numerator, denominator
+
+    def __bool__(self) -> bool:
+        return self.numerator != 0 and self.denominator != 0
+
+
+def test_rational_numbers_of_any_pyav_are_fractions() -> None:
+    for given in (Fraction(30000, 1001), Rational(30000, 1001)):
+        found = exact(given)
+        assert type(found) is Fraction and found == Fraction(30000, 1001)
+    for unknown in (None, Fraction(0), Rational(0, 1), Rational(0, 0), Rational(1, 0)):
+        assert exact(unknown) is None
