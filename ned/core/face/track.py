@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ class Track:
         interpolated: (T,) bool, True where a short gap was filled from its neighbours.
         shots: (T,) int32 index of the shot (camera set-up between two cuts) of each frame.
         codes: (T, 478, 3) uint16, landmarks quantised inside their box.
+        hidden: (T,) bool, True where something lies over the face: a hand, a card, a flash.
     """
 
     size: tuple[int, int]
@@ -45,6 +46,11 @@ class Track:
     interpolated: NDArray[np.bool_]
     shots: NDArray[np.int32]
     codes: NDArray[np.uint16]
+    hidden: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+
+    def __post_init__(self) -> None:
+        if len(self.hidden) != len(self.times):
+            self.hidden = np.zeros(len(self.times), bool)
 
     @classmethod
     def empty(cls, frame_count: int, size: tuple[int, int]) -> Track:
