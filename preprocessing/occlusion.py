@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label
 
 from ned.core.face.track import Track
 from preprocessing.window import Window
@@ -100,7 +99,7 @@ def occluded(looks: NDArray[np.uint8], known: NDArray[np.bool_], track: Track) -
         )
         sure = (unlike > _UNLIKE) | (contrast < _FLAT)
         edges = (unlike > _UNLIKE_EDGE) | (contrast < _FLAT_EDGE)
-        runs: NDArray[np.int32] = np.asarray(label(edges)[0])
+        runs = np.cumsum(np.diff(edges, prepend=edges[:1]))
         result[inside] = edges & np.isin(runs, runs[sure])
     return result
 

@@ -25,6 +25,7 @@ from ned.core.files.checkpoint import require_torch
 from ned.core.files.partial import Partial
 from ned.core.film.clip import Clip
 from ned.core.film.encoder import EncoderSettings
+from ned.core.film.turned import turned
 from ned.core.film.video import VideoWriter, check_output, find_encoder, remux
 from ned.core.progress import SILENT, Progress
 from ned.core.script.timeline import Timeline
@@ -93,7 +94,7 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
 
     saved = options.parameters_path
     tags = provenance_tags(_label(options)) if options.provenance and not unchanged else {}
-    copied = unchanged and not clip.is_image
+    copied = unchanged and not clip.is_image and not options.rotate
     if copied:
         remux(clip, options.output_path, tags)
     if not copied or options.preview is not None or options.contact_sheet is not None:
@@ -132,8 +133,9 @@ def _check_results(options: DirectOptions) -> None:
 
 def _open(options: DirectOptions) -> Clip:
     if not options.is_still and options.duration is None:
-        return Clip.open(options.clip)
-    return Clip.open(options.clip, duration=options.duration, frame_rate=options.rate)
+        return turned(Clip.open(options.clip), options.rotate)
+    clip = Clip.open(options.clip, duration=options.duration, frame_rate=options.rate)
+    return turned(clip, options.rotate)
 
 
 def _timeline(options: DirectOptions, clip: Clip) -> Timeline:
@@ -301,7 +303,8 @@ def _summary(
     edited = int((strength > 1e-3).sum())
     done = f"{edited} of {len(performance)} frames directed"
     if unchanged:
-        done = f"nothing to change, {'shown' if options.is_still else 'copied'} as it was"
+        kept = "shown" if options.is_still else "turned" if options.rotate else "copied"
+        done = f"nothing to change, {kept} as it was"
     lines = [f"{options.output_path}: {done}"]
     lines += [f"  frames {a}-{b} untouched: {why}" for a, b, why in skipped[:5]]
     if len(skipped) > 5:

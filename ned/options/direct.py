@@ -17,6 +17,7 @@ from ned.core.script.notation import check_intensity
 
 Region = Literal["brows", "eyes", "mouth"]
 Director = Literal["procedural", "learned"]
+Rotation = Literal[0, 90, 180, 270]
 RendererName = Literal["warp", "hybrid", "neural"]
 REGIONS: tuple[Region, ...] = ("brows", "eyes", "mouth")
 
@@ -69,6 +70,8 @@ class DirectOptions:
     """Multiplies every emotion, 0 to 1.5; 0 returns the footage as it was recorded."""
     actor: int = 0
     """Which face, counted from 0 for the largest."""
+    rotate: Rotation = 0
+    """Degrees clockwise that make a film upright which lies on its side; the result is upright."""
     tracker: Literal["mesh", "bundle"] = "mesh"
     """What follows faces: MediaPipe's mesh, or its Face Landmarker bundle (`ned assets`)."""
     director: Director = "procedural"
@@ -229,6 +232,8 @@ class InfoOptions:
 
     clip: Positional[Path]
     """The clip or picture."""
+    rotate: Rotation = 0
+    """Degrees clockwise that make a film upright which lies on its side."""
     contact_sheet: OptionalPath = None
     """Also write a picture here with the faces found, numbered as --actor counts them."""
     blendshapes: OptionalPath = None
