@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ned.core.face.track import Track
 from preprocessing.face_detector import overlap
+from preprocessing.fingerprint import fingerprint
 from preprocessing.identity import Identity, unlikeness
 from preprocessing.occlusion import LOOK_SIDE, Glimpse, occluded
 
@@ -193,6 +194,7 @@ def _assemble(
             track.confidence[frame] = confidence
     looks = {frame: seen for tracklet in group for frame, seen in tracklet.looks.items()}
     track.hidden = _occluded(track, looks)
+    track.clip = fingerprint({f: seen for f, seen in looks.items() if not track.hidden[f]})
     for frame in np.flatnonzero(track.hidden):  # where the mesh was is of no worth
         _remove(track, frame)
     _fill_gaps(track, gap_limit)

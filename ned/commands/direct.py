@@ -19,7 +19,7 @@ from manipulator.prototypes import load_prototypes
 from manipulator.styles import Style, style_from
 from ned.core.errors import InputError, NoFaceError
 from ned.core.face.performance import Performance
-from ned.core.face.track import Track
+from ned.core.face.track import PLAIN, Track
 from ned.core.files.assets import require_asset
 from ned.core.files.checkpoint import require_torch
 from ned.core.files.partial import Partial
@@ -150,6 +150,8 @@ def _timeline(options: DirectOptions, clip: Clip) -> Timeline:
 def _perform(options: DirectOptions, clip: Clip, rig: Rig, progress: Progress) -> Performance:
     """The clip's performance, read from a file or tracked and fitted."""
     if options.performance is not None:
+        from preprocessing.fingerprint import is_of
+
         performance = Performance.load(options.performance)
         if performance.unit_names != rig.names:
             raise InputError(
@@ -161,6 +163,12 @@ def _perform(options: DirectOptions, clip: Clip, rig: Rig, progress: Progress) -
             raise InputError(
                 f"performance '{options.performance}' belongs to a {width}x{height} clip, "
                 f"'{options.clip}' is {clip.size[0]}x{clip.size[1]}"
+            )
+        if not is_of(performance.track, clip.frames()):
+            raise InputError(
+                f"performance '{options.performance}' was made from another clip than "
+                f"'{options.clip}': the face does not look the same; track the clip again without "
+                "--performance"
             )
         return dataclasses.replace(performance, directed=None)
     bundle = require_asset("face-landmarker") if options.tracker == "bundle" else None
@@ -197,10 +205,10 @@ def _held(track: Track, clip: Clip) -> Track:
     held = {
         field.name: np.repeat(getattr(track, field.name)[-1:], count, axis=0)
         for field in dataclasses.fields(track)
-        if field.name not in ("size", "times")
+        if field.name not in (*PLAIN, "times")
     }
     times = np.arange(count) / float(clip.frame_rate)
-    return Track(size=track.size, times=times, **held)
+    return Track(size=track.size, clip=track.clip, times=times, **held)
 
 
 def _director(options: DirectOptions, rig: Rig, progress: Progress) -> LearnedDirector | None:

@@ -138,6 +138,11 @@ class DirectOptions:
         _check_range("--shading", self.shading, 0, 1)
         _check_range("--crf", self.crf, 0, 63)
         _check_range("--actor", self.actor, 0)
+        if self.actor and self.performance is not None:
+            raise InputError(
+                f"--actor {self.actor} chooses among the faces that are tracked, and "
+                f"--performance '{self.performance}' holds one of them; give one of the two"
+            )
         _check_range("--seed", self.seed, 0)
         if self.variant is not None:
             _check_range("--variant", self.variant, 0)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.errors import InputError
-from ned.core.face.track import Track
+from ned.core.face.track import PLAIN, Track
 from ned.core.files.partial import publish_bytes
 
 _FORMAT = "ned-performance-1"
@@ -94,13 +94,14 @@ class Performance:
             and getattr(self, f.name) is not None
         }
         for f in fields(self.track):
-            if f.name != "size":
+            if f.name not in PLAIN:
                 tensors[f"track.{f.name}"] = np.ascontiguousarray(getattr(self.track, f.name))
         header = {
             "format": _FORMAT,
             "face_model": self.face_model,
             "unit_names": json.dumps(self.unit_names),
             "size": json.dumps(self.track.size),
+            "clip": self.track.clip,
         }
         publish_bytes(path, save(tensors, header))
 
@@ -128,7 +129,7 @@ class Performance:
             return cls(
                 face_model=header["face_model"],
                 unit_names=tuple(json.loads(header["unit_names"])),
-                track=Track(size=(width, height), **parts),
+                track=Track(size=(width, height), clip=header.get("clip", ""), **parts),
                 **own,
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -14,6 +14,8 @@ from ned.core.files.partial import publish_bytes
 
 LANDMARKS = 478
 MESH_POINTS = 468  # without the ten iris points
+PLAIN = ("size", "clip")
+"""Fields of a Track that are no arrays over time."""
 _LEVELS = 65535
 _FORMAT = "ned-track-1"
 _TAPS = np.array([0.25, 0.5, 0.25], np.float32)  # of the mean that steadies
@@ -37,6 +39,7 @@ class Track:
         shots: (T,) int32 index of the shot (camera set-up between two cuts) of each frame.
         codes: (T, 478, 3) uint16, landmarks quantised inside their box.
         hidden: (T,) bool, True where something lies over the face: a hand, a card, a flash.
+        clip: by what its film is known again, see `preprocessing.fingerprint`; empty if nothing.
     """
 
     size: tuple[int, int]
@@ -47,6 +50,7 @@ class Track:
     shots: NDArray[np.int32]
     codes: NDArray[np.uint16]
     hidden: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    clip: str = ""
 
     def __post_init__(self) -> None:
         if len(self.hidden) != len(self.times):
@@ -99,9 +103,9 @@ class Track:
         """Write one .safetensors file atomically; raises OutputError."""
         from safetensors.numpy import save
 
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "size"}
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in PLAIN}
         tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        header = {"format": _FORMAT, "size": json.dumps(self.size)}
+        header = {"format": _FORMAT, "size": json.dumps(self.size), "clip": self.clip}
         publish_bytes(path, save(tensors, header))
 
     @classmethod
@@ -116,7 +120,7 @@ class Track:
             if header.get("format") != _FORMAT:
                 raise InputError(f"'{path}' is not a track of format {_FORMAT}")
             width, height = json.loads(header["size"])
-            return cls(size=(width, height), **tensors)
+            return cls(size=(width, height), clip=header.get("clip", ""), **tensors)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"'{path}' is not a track that can be read: {error}") from error
 
