@@ -142,6 +142,8 @@ def _timeline(options: DirectOptions, clip: Clip) -> Timeline:
     known = tuple(load_prototypes())
     if options.timeline is not None:
         timeline = load_timeline(options.timeline, known)
+        for line in timeline.check_end(clip.duration) if clip.duration else ():
+            log.warning("%s; it shows nothing", line)
     else:
         timeline = Timeline.split(options.emotion, clip.duration or 0.0, known)
     return timeline.scaled(options.intensity)

@@ -52,6 +52,10 @@ def parse_mixture(text: str, known: Sequence[str], place: Place | None = None) -
     mixture: dict[str, float] = {}
     if text.strip().lower() == SOURCE:
         return mixture
+    if "," in text:
+        raise place.after(text.index(",")).error(
+            "a comma stands here; join emotions by + and part keys by spaces"
+        )
     offset = 0
     for part in text.split("+"):
         word, colon, number = part.partition(":")
@@ -59,6 +63,8 @@ def parse_mixture(text: str, known: Sequence[str], place: Place | None = None) -
         there = place.after(offset + len(word) + 1)
         offset += len(part) + 1
         name = word.strip().lower()
+        if not name:
+            raise here.error("the name of an emotion is missing here; write happy or happy+sad")
         if name not in known:
             raise here.error(unknown_emotion(name, known))
         if name in mixture:
