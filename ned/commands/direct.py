@@ -22,7 +22,7 @@ from ned.core.face.performance import Performance
 from ned.core.face.track import PLAIN, Track
 from ned.core.files.assets import require_asset
 from ned.core.files.checkpoint import require_torch
-from ned.core.files.partial import Partial
+from ned.core.files.partial import Partial, output_errors
 from ned.core.film.clip import Clip
 from ned.core.film.encoder import EncoderSettings
 from ned.core.film.turned import turned
@@ -121,6 +121,9 @@ def run(options: DirectOptions, progress: Progress = SILENT) -> list[str]:
 
 def _check_results(options: DirectOptions) -> None:
     """Find out, before any long work, whether every result can be written; raises OutputError."""
+    if options.is_folder_wanted:
+        with output_errors(options.output_path.parent):
+            options.output_path.parent.mkdir(parents=True, exist_ok=True)
     for path in (options.output_path, options.preview):
         if path is not None:
             check_output(options.clip, path)

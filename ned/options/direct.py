@@ -60,7 +60,7 @@ class DirectOptions:
     output: Annotated[Path | None, arg(aliases=("-o",), metavar="PATH", help_behavior_hint="")] = (
         None
     )
-    """File or folder for the result. By default beside the clip, with the emotion in its name."""
+    """File for the result, or a folder, which is made. By default beside the clip, with the emotion in its name."""
     emotion: Annotated[tuple[str, ...], arg(constructor=_mixtures)] = ()
     timeline: Annotated[str | None, arg(metavar="KEYS", help_behavior_hint="")] = None
     """Emotions over time: "0:neutral 1.5:happy:0.8 4:angry" in seconds, or a .yaml file."""
@@ -171,9 +171,14 @@ class DirectOptions:
         return parse_frame_rate(self.frame_rate)
 
     @property
+    def is_folder_wanted(self) -> bool:
+        """True if `output` is a folder: one that is there, or a name without a suffix."""
+        return self.output is not None and (self.output.is_dir() or not self.output.suffix)
+
+    @property
     def output_path(self) -> Path:
         """Where the result goes: `output`, or a name made from the clip's and what is shown."""
-        if self.output is not None and not self.output.is_dir():
+        if self.output is not None and not self.is_folder_wanted:
             return self.output
         folder = self.clip.parent if self.output is None else self.output
         kept = self.clip.suffix.lower() in _H264_SUFFIXES

@@ -549,3 +549,14 @@ def test_a_film_on_its_side_comes_out_upright(talking_clip: Path, tmp_path: Path
     assert "turned as it was" in direct(still).summary[0]
     same = next(Clip.open(tmp_path / "s.mp4").frames()).rgb().astype(float)
     assert np.abs(same - upright).mean() < 4
+
+
+def test_a_new_folder_is_made_for_the_result(talking_clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "takes"
+    options = DirectOptions(talking_clip, output=folder, emotion=("happy",), intensity=0)
+    assert direct(options).output == folder / "talking_happy.mp4"
+    assert (folder / "talking_happy.mp4").is_file()
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(OutputError):
+        direct(DirectOptions(talking_clip, output=tmp_path / "file", emotion=("happy",)))
+    assert (tmp_path / "file").read_bytes() == b"x"
