@@ -60,7 +60,8 @@ class DirectOptions:
     output: Annotated[Path | None, arg(aliases=("-o",), metavar="PATH", help_behavior_hint="")] = (
         None
     )
-    """File for the result, or a folder, which is made. By default beside the clip, with the emotion in its name."""
+    """File for the result, or a folder, which is made. By default beside the clip, with the
+    emotion in its name."""
     emotion: Annotated[tuple[str, ...], arg(constructor=_mixtures)] = ()
     timeline: Annotated[str | None, arg(metavar="KEYS", help_behavior_hint="")] = None
     """Emotions over time: "0:neutral 1.5:happy:0.8 4:angry" in seconds, or a .yaml file."""
