@@ -83,6 +83,24 @@ class Performance:
         image[..., :2] += self.translation[start:stop, None, :]
         return image
 
+    def check(self) -> None:
+        """Raise ValueError unless every array has the shape that the others ask for."""
+        count, units = len(self.track), len(self.unit_names)
+        wanted = {
+            "identity": (self.identity.shape[0], 3),
+            "units": (count, units),
+            "rotation": (count, 3, 3),
+            "scale": (count,),
+            "translation": (count, 2),
+            "gaze": (count, 2, 2),
+        }
+        if self.directed is not None:
+            wanted["directed"] = (count, units)
+        for name, shape in wanted.items():
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
+                raise ValueError(f"{name} is {array.dtype} {array.shape}")
+
     def save(self, path: Path) -> None:
         """Write one .safetensors file atomically; raises OutputError."""
         from safetensors.numpy import save
@@ -126,11 +144,14 @@ class Performance:
         own = {n: a for n, a in tensors.items() if not n.startswith("track.")}
         try:
             width, height = json.loads(header["size"])
-            return cls(
+            track = Track(size=(width, height), clip=header.get("clip", ""), **parts).checked()
+            performance = cls(
                 face_model=header["face_model"],
                 unit_names=tuple(json.loads(header["unit_names"])),
-                track=Track(size=(width, height), clip=header.get("clip", ""), **parts),
+                track=track,
                 **own,
             )
-        except (KeyError, TypeError, ValueError) as error:
+            performance.check()
+            return performance
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise InputError(f"performance '{path}' is incomplete; make it again") from error

@@ -16,6 +16,7 @@ LANDMARKS = 478
 MESH_POINTS = 468  # without the ten iris points
 PLAIN = ("size", "clip")
 """Fields of a Track that are no arrays over time."""
+_BROKEN = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 _LEVELS = 65535
 _FORMAT = "ned-track-1"
 _TAPS = np.array([0.25, 0.5, 0.25], np.float32)  # of the mean that steadies
@@ -99,6 +100,34 @@ class Track:
         """Store (478, 3) pixels for one frame and derive its box from the 468 mesh points."""
         self.boxes[frame], self.codes[frame] = encode_landmarks(points)
 
+    def checked(self) -> Track:
+        """The track itself.
+
+        Raises:
+            ValueError: It was read from a file that does not hold what a track is made of.
+        """
+        count = len(self.times)
+        wanted = {
+            "times": ((count,), "f"),
+            "boxes": ((count, 4), "f"),
+            "confidence": ((count,), "f"),
+            "interpolated": ((count,), "b"),
+            "shots": ((count,), "i"),
+            "codes": ((count, LANDMARKS, 3), "u"),
+            "hidden": ((count,), "b"),
+        }
+        for name, (shape, kind) in wanted.items():
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype.kind != kind:
+                raise ValueError(f"{name} is {array.dtype} {array.shape}")
+        if not np.isfinite(self.times).all() or (np.diff(self.times) < 0).any():
+            raise ValueError("times are not in order")
+        if not np.isfinite(self.boxes[self.present]).all():
+            raise ValueError("boxes are not where a face is")
+        if not all(type(side) is int and 0 < side < 1 << 20 for side in self.size):
+            raise ValueError("its picture has no size")
+        return self
+
     def save(self, path: Path) -> None:
         """Write one .safetensors file atomically; raises OutputError."""
         from safetensors.numpy import save
@@ -117,11 +146,14 @@ class Track:
             with safe_open(path, "numpy") as file:
                 header = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"'{path}' is not a track that can be read: {error}") from error
+        try:
             if header.get("format") != _FORMAT:
                 raise InputError(f"'{path}' is not a track of format {_FORMAT}")
             width, height = json.loads(header["size"])
-            return cls(size=(width, height), clip=header.get("clip", ""), **tensors)
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            return cls(size=(width, height), clip=header.get("clip", ""), **tensors).checked()
+        except _BROKEN as error:
             raise InputError(f"'{path}' is not a track that can be read: {error}") from error
 
 

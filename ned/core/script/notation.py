@@ -84,7 +84,7 @@ def is_number(text: str) -> bool:
 def parse_number(what: str, text: str, place: Place) -> float:
     """Read a plain decimal number; the error names `what` and the place."""
     if not is_number(text.strip()):
-        raise place.error(f"{what} is {text!r}, which is not a number")
+        raise place.error(f"{what} is {text[:40]!r}, which is not a number")
     return float(text)
 
 
@@ -119,7 +119,7 @@ def check_order(previous: float, time: float) -> None:
 
 def unknown_emotion(name: str, known: Sequence[str]) -> str:
     """The message for an emotion that does not exist."""
-    return f"unknown emotion {name!r}, known are {', '.join(known)} and {SOURCE} (as recorded)"
+    return f"unknown emotion {name[:40]!r}, known are {', '.join(known)} and {SOURCE} (as recorded)"
 
 
 def format_mixture(mixture: Mapping[str, float]) -> str:
