@@ -332,7 +332,7 @@ def _longer(track: Any, count: int) -> Any:
     fields = {
         f.name: getattr(track, f.name)[frames]
         for f in dataclasses.fields(track)
-        if f.name not in ("size", "times", "shots")
+        if f.name not in ("size", "clip", "times", "shots")
     }
     return dataclasses.replace(
         track, times=np.arange(count) / 25.0, shots=np.zeros(count, np.int32), **fields

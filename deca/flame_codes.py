@@ -163,6 +163,7 @@ class FlameCodes:
         track = Track.empty(len(self), (int(self.image_size[0, 0]), int(self.image_size[0, 1])))
         track.confidence[self.present] = 1
         track.times[:] = np.nan
+        track.boxes[:] = 0  # nowhere
         return track
 
 

@@ -7,14 +7,16 @@ import dataclasses
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Union
 
 from ned import __version__
-from ned.core.errors import NedError
+from ned.core.errors import InputError, NedError
 from ned.core.progress import SILENT, Progress, TerminalProgress
 from ned.options import AssetsOptions, DemoOptions, DirectOptions, EvaluateOptions, InfoOptions
 from ned.options.datasets import AffWildOptions, MeadOptions, ReconstructOptions
@@ -118,10 +120,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(words: list[str]) -> object:
-    """The options object of the subcommand that was asked for."""
+    """The options object of the subcommand that was asked for; raises InputError."""
     import tyro
     from tyro import conf
 
+    _check_names(words)
     choices = tuple(Annotated[row.options, conf.subcommand(row.name)] for row in COMMANDS)
     verbose_help = "Log every step, and show where an error happened."
     fields = [
@@ -142,6 +145,17 @@ def _parse(words: list[str]) -> object:
         ),
     )
     return parsed.command
+
+
+def _check_names(words: list[str]) -> None:
+    """Refuse file names that would be read as options; raises InputError."""
+    for word in words:
+        if word == "--":
+            break
+        if re.fullmatch(r"-[^\W\d][^=]*\.\w{1,5}", word) or (
+            len(word) > 2 and re.match(r"-[^-]", word) and Path(word).is_file()
+        ):
+            raise InputError(f"'{word}' reads like an option; write ./{word} for the file")
 
 
 def _start_logging(verbose: bool) -> None:

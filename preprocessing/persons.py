@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from ned.core.face.track import Track
 from preprocessing.face_detector import overlap
+from preprocessing.fingerprint import fingerprint
 from preprocessing.identity import Identity, unlikeness
+from preprocessing.occlusion import LOOK_SIDE, Glimpse, occluded
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,8 @@ class Tracklet:
     boxes: list[NDArray[np.float32]] = field(default_factory=list)
     codes: list[NDArray[np.uint16]] = field(default_factory=list)
     confidence: list[float] = field(default_factory=list)
+    looks: dict[int, NDArray[np.uint8]] = field(default_factory=dict)  # by frame, where seen
+    glimpses: dict[int, Glimpse] = field(default_factory=dict)  # by frame, where lost
     identity: Identity = field(default_factory=Identity)
     closed: bool = False
 
@@ -188,8 +192,35 @@ def _assemble(
         ):
             track.boxes[frame], track.codes[frame] = box, codes
             track.confidence[frame] = confidence
+    looks = {frame: seen for tracklet in group for frame, seen in tracklet.looks.items()}
+    track.hidden = _occluded(track, looks)
+    track.clip = fingerprint({f: seen for f, seen in looks.items() if not track.hidden[f]})
+    for frame in np.flatnonzero(track.hidden):  # where the mesh was is of no worth
+        _remove(track, frame)
     _fill_gaps(track, gap_limit)
+    glimpses = {frame: seen for tracklet in group for frame, seen in tracklet.glimpses.items()}
+    filled = [f for f in np.flatnonzero(track.interpolated & ~track.hidden) if f in glimpses]
+    for frame in filled:
+        looks[frame] = glimpses[frame].look(track.landmarks(frame, frame + 1)[0])
+    if filled:
+        track.hidden |= _occluded(track, looks)
     return track
+
+
+def _occluded(track: Track, looks: dict[int, NDArray[np.uint8]]) -> NDArray[np.bool_]:
+    """(T,) whether something lies over the face, by its looks in the frames that have one."""
+    pictures = np.zeros((len(track), LOOK_SIDE, LOOK_SIDE), np.uint8)
+    known = np.zeros(len(track), bool)
+    for frame, seen in looks.items():
+        pictures[frame], known[frame] = seen, True
+    return occluded(pictures, known, track)
+
+
+def _remove(track: Track, frame: int) -> None:
+    """Take the face out of a frame."""
+    track.interpolated[frame] = False
+    track.confidence[frame] = 0
+    track.boxes[frame] = np.nan
 
 
 def _fill_gaps(track: Track, gap_limit: float) -> None:
@@ -225,6 +256,4 @@ def _drop_hidden(tracks: list[Track]) -> None:
                 for other in tracks
                 if other is not track
             ):
-                track.interpolated[frame] = False
-                track.confidence[frame] = 0
-                track.boxes[frame] = np.nan
+                _remove(track, frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -15,8 +16,18 @@ from preprocessing.face_detector import FaceDetector
 from preprocessing.face_mesh import FaceMesh
 from preprocessing.landmarker import Landmarker
 from preprocessing.persons import people
+from preprocessing.second_look import (
+    SMOOTHINGS,
+    BrightPicture,
+    brightened,
+    is_dark,
+    rotation_of,
+    samples,
+)
 from preprocessing.shots import Picture, frames_with_shots
 from preprocessing.tracker import Tracker, TrackingOptions
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Footage", "TrackingOptions", "track_faces"]
 
@@ -49,6 +60,8 @@ def track_faces(
 ) -> list[Track]:
     """Find and follow every face of a clip in one pass over its frames.
 
+    Where nothing is found, a dark clip is looked at once more with its light raised.
+
     Args:
         clip: The footage; memory does not grow with its length but for the Tracks.
         progress: Told about every frame.
@@ -61,29 +74,52 @@ def track_faces(
         the same clip always gives the same order.
 
     Raises:
-        NoFaceError: No face was found in any frame. AssetError: The bundle cannot be used.
+        NoFaceError: No face was found in any frame; says whether the clip is dark or lies on its
+            side. AssetError: The bundle cannot be used.
     """
     options = options or TrackingOptions()
     limit = options.max_faces if max_faces is None else max_faces
     gap = options.gap_limit_seconds if gap_limit_seconds is None else gap_limit_seconds
-    times: list[float] = []
-    shots: list[int] = []
     network = FaceMesh() if options.bundle is None else Landmarker(options.bundle)
     with network as mesh, FaceDetector(options.detection_score) as detector:
-        tracker = Tracker(mesh, detector, clip.size, options, limit)
-        with progress.stage("tracking", clip.frame_count) as step:
-            for shot_frame in ahead(frames_with_shots(clip.frames())):
-                times.append(shot_frame.time)
-                shots.append(shot_frame.shot)
-                tracker.advance(shot_frame)
-                step(1)
-    tracks = people(
-        tracker.finish(), clip.size, np.array(times), np.array(shots, np.int32), gap, limit
-    )
-    if not tracks:
-        raise NoFaceError(
-            f"no face was found in the {len(times)} frames of this clip of "
-            f"{clip.size[0]}x{clip.size[1]} pixels; faces of at least "
-            f"{options.smallest_face:g} pixels in height are needed"
+
+        def follow(frames: Iterator[Picture]) -> list[Track]:
+            tracker = Tracker(mesh, detector, clip.size, options, limit)
+            times: list[float] = []
+            shots: list[int] = []
+            with progress.stage("tracking", clip.frame_count) as step:
+                for shot_frame in ahead(frames_with_shots(frames)):
+                    times.append(shot_frame.time)
+                    shots.append(shot_frame.shot)
+                    tracker.advance(shot_frame)
+                    step(1)
+            moments = np.array(times), np.array(shots, np.int32)
+            return people(tracker.finish(), clip.size, *moments, gap, limit)
+
+        tracks = follow(clip.frames())
+        if tracks:
+            return tracks
+        images = samples(clip.frames(), clip.frame_count)
+        dark = is_dark(images)
+        for smoothing in SMOOTHINGS if dark else ():
+            tracks = follow(BrightPicture(frame, smoothing) for frame in clip.frames())
+            if tracks:
+                log.info("the faces of this dark clip were found in a brightened picture")
+                return tracks
+        if dark:
+            images = [brightened(image, SMOOTHINGS[0]) for image in images]
+        rotation = rotation_of(images, detector)
+    raise NoFaceError(_explained(clip, options, dark, rotation))
+
+
+def _explained(clip: Footage, options: TrackingOptions, dark: bool, rotation: int | None) -> str:
+    """Why there may be no face, on one line."""
+    told = f"no face was found in this clip of {clip.size[0]}x{clip.size[1]} pixels"
+    if rotation is not None:
+        return (
+            f"{told} as it lies, but one is seen when it is turned by {rotation} degrees "
+            f"clockwise; give --rotate {rotation}, or turn the film first"
         )
-    return tracks
+    if dark:
+        return f"{told}, which is very dark; brighten it first, such as with ffmpeg -vf eq=gamma=2"
+    return f"{told}; faces of at least {options.smallest_face:g} pixels in height are needed"

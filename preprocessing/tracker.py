@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ned.core.face.track import encode_landmarks
 from preprocessing.face_detector import Detection, FaceDetector, Tile, overlap, tiles
+from preprocessing.occlusion import Glimpse, look
 from preprocessing.persons import Tracklet
 from preprocessing.shots import ShotFrame
 from preprocessing.window import Window
@@ -143,6 +144,8 @@ class Tracker:
                 self._record(face, shot_frame)
             elif shot_frame.time - face.seen > self._options.gap_limit_seconds:
                 self._close(face)
+            else:
+                face.tracklet.glimpses[self._frame] = Glimpse.take(shot_frame.image, face.points)
         self._faces = [face for face in self._faces if not face.tracklet.closed]
         if fresh or self._search_is_due(shot_frame.time):
             self._search(shot_frame, self._places(everywhere=fresh))
@@ -238,6 +241,9 @@ class Tracker:
             if any(other is not None and overlap(box, other) > _ALIKE for other in taken):
                 break
             rows.append((frame, fit.points, self._confidence(face, fit)))
+            face.tracklet.looks[frame] = look(
+                shot_frame.image, fit.points, np.array(box, np.float32)
+            )
             window, points = fit.window, fit.points
         for frame, points, confidence in reversed(rows):
             face.tracklet.add(frame, *encode_landmarks(points), confidence)
@@ -322,7 +328,9 @@ class Tracker:
 
     def _record(self, face: _Face, shot_frame: ShotFrame) -> None:
         face.seen = shot_frame.time
-        face.tracklet.add(self._frame, *encode_landmarks(face.points), face.confidence)
+        box, codes = encode_landmarks(face.points)
+        face.tracklet.add(self._frame, box, codes, face.confidence)
+        face.tracklet.looks[self._frame] = look(shot_frame.image, face.points, box)
         if shot_frame.time - face.looked >= _SEE_EVERY:
             face.looked = shot_frame.time
             face.tracklet.identity.see(shot_frame.image, face.points, face.confidence)

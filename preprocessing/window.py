@@ -33,12 +33,19 @@ class Window:
     @classmethod
     def around(cls, points: NDArray[np.float32], scale: float = WINDOW_PER_BOX) -> Window:
         """The window that suits a face whose landmarks are `points`, (478, 3) image pixels."""
-        eyes = points[_LEFT_EYE, :2] - points[_RIGHT_EYE, :2]
         low, high = points[:MESH_POINTS, :2].min(0), points[:MESH_POINTS, :2].max(0)
-        centre = (low + high) / 2
+        return cls.over(np.concatenate([low, high]), points, scale)
+
+    @classmethod
+    def over(
+        cls, box: NDArray[np.float32], points: NDArray[np.float32], scale: float = 1.0
+    ) -> Window:
+        """The same where the box (4,) around the mesh is known: x0, y0, x1, y1 in image pixels."""
+        eyes = points[_LEFT_EYE] - points[_RIGHT_EYE]
+        centre = (box[:2] + box[2:]) / 2
         return cls(
             centre=(float(centre[0]), float(centre[1])),
-            side=scale * max(float((high - low).max()), 1.0),
+            side=scale * max(float(box[2] - box[0]), float(box[3] - box[1]), 1.0),
             angle=math.atan2(float(eyes[1]), float(eyes[0])),
         )
 

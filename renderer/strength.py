@@ -32,9 +32,10 @@ class StrengthSettings:
 def edit_strength(
     performance: Performance, settings: StrengthSettings | None = None
 ) -> NDArray[np.float32]:
-    """(T,) share in [0, 1] of the edit that each frame gets; 0 without a face.
+    """(T,) share in [0, 1] of the edit that each frame gets; 0 where no face can be seen.
 
-    Fades never reach across a cut: a shot that begins with a face begins with the full edit.
+    Fades never reach across a cut: a shot that begins with a face begins with the full edit. What
+    hides a face comes and goes from one frame to the next, and so does the edit.
     """
     settings = settings or StrengthSettings()
     track = performance.track
@@ -45,7 +46,8 @@ def edit_strength(
         * _fall(-track.confidence, -high, -low)
         * track.present
     )
-    return fade(strength, track, settings.fade_seconds)
+    strength[track.hidden] = 1
+    return fade(strength, track, settings.fade_seconds) * ~track.hidden
 
 
 def fade(
@@ -72,12 +74,11 @@ def skipped_frames(
 ) -> list[tuple[int, int, str]]:
     """Runs of frames that stay as they were: first, last (inclusive), and why."""
     track = performance.track
-    reasons = np.where(
-        ~track.present,
-        "no face",
-        np.where(
-            track.confidence < StrengthSettings.confidence[0], "low confidence", "turned away"
-        ),
+    unsure = track.confidence < StrengthSettings.confidence[0]
+    reasons = np.select(
+        [track.hidden, ~track.present, unsure],
+        ["hidden", "no face", "low confidence"],
+        "turned away",
     )
     runs: list[tuple[int, int, str]] = []
     for frame in np.flatnonzero(strength < 1e-3):

@@ -19,11 +19,12 @@ from manipulator.directors import open_director
 from manipulator.prototypes import load_prototypes
 from ned.core.errors import InputError, NoFaceError
 from ned.core.face.performance import Performance
-from ned.core.face.track import Track
+from ned.core.face.track import PLAIN, Track
 from ned.core.files.assets import require_asset
-from ned.core.files.partial import Partial
+from ned.core.files.partial import Partial, output_errors
 from ned.core.film.clip import Clip
 from ned.core.film.encoder import EncoderSettings
+from ned.core.film.turned import turned
 from ned.core.film.video import VideoWriter, check_output, find_encoder, remux
 from ned.core.progress import SILENT, Progress
 from ned.core.script.timeline import Timeline
@@ -89,7 +90,7 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
 
     saved = options.parameters_path
     tags = provenance_tags(_label(options)) if options.provenance and not unchanged else {}
-    copied = unchanged and not clip.is_image
+    copied = unchanged and not clip.is_image and not options.rotate
     if copied:
         remux(clip, options.output_path, tags)
     if not copied or options.preview is not None or options.contact_sheet is not None:
@@ -116,6 +117,9 @@ def run(options: DirectOptions, progress: Progress = SILENT) -> list[str]:
 
 def _check_results(options: DirectOptions) -> None:
     """Find out, before any long work, whether every result can be written; raises OutputError."""
+    if options.is_folder_wanted:
+        with output_errors(options.output_path.parent):
+            options.output_path.parent.mkdir(parents=True, exist_ok=True)
     for path in (options.output_path, options.preview):
         if path is not None:
             check_output(options.clip, path)
@@ -128,14 +132,17 @@ def _check_results(options: DirectOptions) -> None:
 
 def _open(options: DirectOptions) -> Clip:
     if not options.is_still and options.duration is None:
-        return Clip.open(options.clip)
-    return Clip.open(options.clip, duration=options.duration, frame_rate=options.rate)
+        return turned(Clip.open(options.clip), options.rotate)
+    clip = Clip.open(options.clip, duration=options.duration, frame_rate=options.rate)
+    return turned(clip, options.rotate)
 
 
 def _timeline(options: DirectOptions, clip: Clip) -> Timeline:
     known = tuple(load_prototypes())
     if options.timeline is not None:
         timeline = load_timeline(options.timeline, known)
+        for line in timeline.check_end(clip.duration) if clip.duration else ():
+            log.warning("%s; it shows nothing", line)
     else:
         timeline = Timeline.split(options.emotion, clip.duration or 0.0, known)
     return timeline.scaled(options.intensity)
@@ -144,6 +151,8 @@ def _timeline(options: DirectOptions, clip: Clip) -> Timeline:
 def _perform(options: DirectOptions, clip: Clip, rig: Rig, progress: Progress) -> Performance:
     """The clip's performance, read from a file or tracked and fitted."""
     if options.performance is not None:
+        from preprocessing.fingerprint import is_of
+
         performance = Performance.load(options.performance)
         if performance.unit_names != rig.names:
             raise InputError(
@@ -155,6 +164,12 @@ def _perform(options: DirectOptions, clip: Clip, rig: Rig, progress: Progress) -
             raise InputError(
                 f"performance '{options.performance}' belongs to a {width}x{height} clip, "
                 f"'{options.clip}' is {clip.size[0]}x{clip.size[1]}"
+            )
+        if not is_of(performance.track, clip.frames()):
+            raise InputError(
+                f"performance '{options.performance}' was made from another clip than "
+                f"'{options.clip}': the face does not look the same; track the clip again without "
+                "--performance"
             )
         return dataclasses.replace(performance, directed=None)
     bundle = require_asset("face-landmarker") if options.tracker == "bundle" else None
@@ -191,10 +206,10 @@ def _held(track: Track, clip: Clip) -> Track:
     held = {
         field.name: np.repeat(getattr(track, field.name)[-1:], count, axis=0)
         for field in dataclasses.fields(track)
-        if field.name not in ("size", "times")
+        if field.name not in (*PLAIN, "times")
     }
     times = np.arange(count) / float(clip.frame_rate)
-    return Track(size=track.size, times=times, **held)
+    return Track(size=track.size, clip=track.clip, times=times, **held)
 
 
 def _reference(path: Path, rig: Rig, progress: Progress) -> Performance:
@@ -279,7 +294,8 @@ def _summary(
     edited = int((strength > 1e-3).sum())
     done = f"{edited} of {len(performance)} frames directed"
     if unchanged:
-        done = f"nothing to change, {'shown' if options.is_still else 'copied'} as it was"
+        kept = "shown" if options.is_still else "turned" if options.rotate else "copied"
+        done = f"nothing to change, {kept} as it was"
     lines = [f"{options.output_path}: {done}"]
     lines += [f"  frames {a}-{b} untouched: {why}" for a, b, why in skipped[:5]]
     if len(skipped) > 5:

@@ -6,6 +6,7 @@ from deca.fitting import fit
 from ned.core.errors import NoFaceError
 from ned.core.files.assets import require_asset
 from ned.core.film.clip import Clip
+from ned.core.film.turned import turned
 from ned.core.progress import SILENT, Progress
 from ned.options import InfoOptions, is_still_name
 from preprocessing.actor_sheet import draw_actor_sheet
@@ -25,6 +26,7 @@ def info(options: InfoOptions, progress: Progress = SILENT) -> list[str]:
     path, contact_sheet, blendshapes = options.clip, options.contact_sheet, options.blendshapes
     bundle = require_asset("face-landmarker") if blendshapes is not None else None
     clip = Clip.open(path, duration=_STILL_SECONDS) if is_still_name(path) else Clip.open(path)
+    clip = turned(clip, options.rotate)
     lines = [f"{path}: {_picture(clip)}"]
     lines += [
         f"  sound {k}: {s.codec}, {s.sample_rate} Hz, {s.layout}, {s.language or 'no language'}"
@@ -32,8 +34,8 @@ def info(options: InfoOptions, progress: Progress = SILENT) -> list[str]:
     ]
     try:
         tracks = track_faces(clip, progress=progress)
-    except NoFaceError:
-        return [*lines, "  no face found"]
+    except NoFaceError as error:
+        return [*lines, f"  {error}"]
     cuts = int(tracks[0].shots.max()) if len(tracks[0]) else 0
     lines.append(f"  {len(tracks[0])} frames, {cuts} cut{'s' * (cuts != 1)}")
     for number, track in enumerate(tracks):

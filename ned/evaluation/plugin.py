@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ned.core.errors import AssetError, InputError, quoted, reason
 from ned.core.files.assets import find_asset, known_asset, require_asset
+from ned.core.files.yaml_files import load, shown
 
 _COLOURS = {"rgb": 3, "bgr": 3, "grey": 1}
 PICTURE_ENTRIES = frozenset(
@@ -181,7 +182,7 @@ class Description:
     def wrong(self, key: str, accepted: str) -> InputError:
         """The error for an unusable entry."""
         given = self.entries.get(key)
-        words = f"{key} is {given!r}" if key in self.entries else f"{key} is missing"
+        words = f"{key} is {shown(given)}" if key in self.entries else f"{key} is missing"
         return InputError(f"description {self.name!r}: {words}; give {accepted}")
 
     def number(self, key: str, default: float) -> float:
@@ -293,18 +294,13 @@ def _read(path: Path, known: frozenset[str]) -> Description:
 
 
 def _parse(text: str, name: str, where: Path | None, known: frozenset[str]) -> Description:
-    import yaml
-
-    try:
-        entries = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"description {name!r} is no YAML: {reason(error)[:160]}") from error
+    entries = load(text, f"description {name!r}")
     if not isinstance(entries, dict):
         raise InputError(f"description {name!r} holds no entries such as `file: network.onnx`")
-    unknown = sorted(str(key) for key in entries if key not in known)
+    unknown = sorted(shown(key).strip("'") for key in entries if key not in known)
     if unknown:
         raise InputError(
-            f"description {name!r} has the unknown entries {', '.join(unknown)}; known are "
+            f"description {name!r} has the unknown entries {', '.join(unknown[:5])}; known are "
             f"{', '.join(sorted(known))}"
         )
     return Description(name, where, entries)

@@ -16,6 +16,7 @@ from ned.core.film.encoder import EncoderSettings
 from ned.core.script.notation import check_intensity
 
 Region = Literal["brows", "eyes", "mouth"]
+Rotation = Literal[0, 90, 180, 270]
 REGIONS: tuple[Region, ...] = ("brows", "eyes", "mouth")
 
 _STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
@@ -57,7 +58,8 @@ class DirectOptions:
     output: Annotated[Path | None, arg(aliases=("-o",), metavar="PATH", help_behavior_hint="")] = (
         None
     )
-    """File or folder for the result. By default beside the clip, with the emotion in its name."""
+    """File for the result, or a folder, which is made. By default beside the clip, with the
+    emotion in its name."""
     emotion: Annotated[tuple[str, ...], arg(constructor=_mixtures)] = ()
     timeline: Annotated[str | None, arg(metavar="KEYS", help_behavior_hint="")] = None
     """Emotions over time: "0:neutral 1.5:happy:0.8 4:angry" in seconds, or a .yaml file."""
@@ -67,6 +69,8 @@ class DirectOptions:
     """Multiplies every emotion, 0 to 1.5; 0 returns the footage as it was recorded."""
     actor: int = 0
     """Which face, counted from 0 for the largest."""
+    rotate: Rotation = 0
+    """Degrees clockwise that make a film upright which lies on its side; the result is upright."""
     tracker: Literal["mesh", "bundle"] = "mesh"
     """What follows faces: MediaPipe's mesh, or its Face Landmarker bundle (`ned assets`)."""
     director: str = "procedural"
@@ -133,6 +137,11 @@ class DirectOptions:
         _check_range("--shading", self.shading, 0, 1)
         _check_range("--crf", self.crf, 0, 63)
         _check_range("--actor", self.actor, 0)
+        if self.actor and self.performance is not None:
+            raise InputError(
+                f"--actor {self.actor} chooses among the faces that are tracked, and "
+                f"--performance '{self.performance}' holds one of them; give one of the two"
+            )
         _check_range("--seed", self.seed, 0)
         if self.variant is not None:
             _check_range("--variant", self.variant, 0)
@@ -154,9 +163,14 @@ class DirectOptions:
         return parse_frame_rate(self.frame_rate)
 
     @property
+    def is_folder_wanted(self) -> bool:
+        """True if `output` is a folder: one that is there, or a name without a suffix."""
+        return self.output is not None and (self.output.is_dir() or not self.output.suffix)
+
+    @property
     def output_path(self) -> Path:
         """Where the result goes: `output`, or a name made from the clip's and what is shown."""
-        if self.output is not None and not self.output.is_dir():
+        if self.output is not None and not self.is_folder_wanted:
             return self.output
         folder = self.clip.parent if self.output is None else self.output
         kept = self.clip.suffix.lower() in _H264_SUFFIXES
@@ -226,6 +240,8 @@ class InfoOptions:
 
     clip: Positional[Path]
     """The clip or picture."""
+    rotate: Rotation = 0
+    """Degrees clockwise that make a film upright which lies on its side."""
     contact_sheet: OptionalPath = None
     """Also write a picture here with the faces found, numbered as --actor counts them."""
     blendshapes: OptionalPath = None

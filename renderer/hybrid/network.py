@@ -23,6 +23,7 @@ FORMAT = "ned-hybrid-1"
 _FINE = 2  # pixels per axis that become channels, so that the widest maps are half as large
 _EDGE = 28  # part of the side over which the network's work fades out at the edge of the mask
 _SLOPE = 0.1  # of the leaky rectifiers
+_MOST_SIZE, _MOST, _MOST_LEVELS = 2048, 1024, 8  # pixels; channels or blocks of a level; levels
 
 
 @dataclass(frozen=True)
@@ -162,12 +163,22 @@ def read_header(path: Path) -> tuple[HybridShape, dict[str, Any]]:
             f"{quoted(path)} is not a hybrid renderer of this version ({FORMAT}); train again"
         )
     try:
-        values = json.loads(header["shape"])
-        shape = HybridShape(int(values["size"]), tuple(values["widths"]), tuple(values["blocks"]))
-        record = json.loads(header["record"])
-    except (KeyError, TypeError, ValueError) as error:
+        shape = _shape_from(json.loads(header["shape"]))
+        record = dict(json.loads(header["record"]))
+    except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
         raise InputError(f"{quoted(path)} has a damaged header; train again") from error
     return shape, record
+
+
+def _shape_from(values: dict[str, Any]) -> HybridShape:
+    """The size that a header tells; ValueError for one that no training makes."""
+    size, widths, blocks = values["size"], values["widths"], values["blocks"]
+    if not 1 <= len(widths) <= _MOST_LEVELS or len(blocks) > _MOST_LEVELS:
+        raise ValueError("a network of too many levels")
+    for number, most in ((size, _MOST_SIZE), *((n, _MOST) for n in (*widths, *blocks))):
+        if type(number) is not int or not 0 < number <= most:
+            raise ValueError("a network of an impossible size")
+    return HybridShape(size, tuple(widths), tuple(blocks))
 
 
 def load_network(path: Path) -> tuple[HybridNetwork, dict[str, Any]]:

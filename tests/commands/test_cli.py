@@ -368,3 +368,15 @@ def test_staged_scripts_refuse_in_one_line(words: list[str], message: str) -> No
     result = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
     assert result.returncode == 1 and result.stdout == ""
     assert message in result.stderr and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words", ["direct -clip.mp4 --emotion happy", "info -clip.mp4", "direct a.mp4 -happy.yaml"]
+)
+def test_names_that_read_like_options_are_explained(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.split()) == 1
+    said = capsys.readouterr().err
+    assert "reads like an option; write ./-" in said
+    assert "command." not in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import shutil
 from fractions import Fraction
@@ -25,6 +26,9 @@ from ned.core.errors import InputError, OutputError
 from ned.core.face import mesh as face
 from ned.core.face.performance import Performance
 from ned.core.film.clip import Clip, Frame
+from ned.core.film.encoder import EncoderSettings
+from ned.core.film.turned import turned
+from ned.core.film.video import VideoWriter
 from ned.core.script.timeline import Timeline
 from ned.options import DirectOptions
 from renderer.rendering import rendered
@@ -525,3 +529,35 @@ def test_real_clip(shared_clips: Path, rig: Rig, tmp_path: Path) -> None:
     assert seen.any()
     lips = inner_lip_aperture(result.performance)[seen], inner_lip_aperture(after)[seen]
     assert np.corrcoef(*lips)[0, 1] > 0.9
+
+
+def test_a_film_on_its_side_comes_out_upright(talking_clip: Path, tmp_path: Path) -> None:
+    lying = tmp_path / "lying.mp4"
+    clip = turned(Clip.open(talking_clip), 270)
+    with VideoWriter(lying, clip, EncoderSettings(crf=10)) as writer:
+        for frame in itertools.islice(clip.frames(), 12):
+            writer.write(frame)
+    options = DirectOptions(
+        clip=lying, output=tmp_path / "o.mp4", emotion=("happy",), rotate=90, sidecar=False
+    )
+    direct(options)
+    result = next(Clip.open(tmp_path / "o.mp4").frames()).rgb().astype(float)
+    upright = next(Clip.open(talking_clip).frames()).rgb().astype(float)
+    assert np.abs(result - upright).mean() < 8 < np.abs(result - np.rot90(upright)).mean()
+    still = DirectOptions(
+        clip=lying, output=tmp_path / "s.mp4", emotion=("happy",), intensity=0, rotate=90
+    )
+    assert "turned as it was" in direct(still).summary[0]
+    same = next(Clip.open(tmp_path / "s.mp4").frames()).rgb().astype(float)
+    assert np.abs(same - upright).mean() < 4
+
+
+def test_a_new_folder_is_made_for_the_result(talking_clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "takes"
+    options = DirectOptions(talking_clip, output=folder, emotion=("happy",), intensity=0)
+    assert direct(options).output == folder / "talking_happy.mp4"
+    assert (folder / "talking_happy.mp4").is_file()
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(OutputError):
+        direct(DirectOptions(talking_clip, output=tmp_path / "file", emotion=("happy",)))
+    assert (tmp_path / "file").read_bytes() == b"x"

@@ -15,6 +15,7 @@ import pytest
 import torch
 from conftest import write_talking_clip
 from numpy.typing import NDArray
+from safetensors.numpy import save as save_tensors
 
 from deca.fitting import fit
 from deca.rig import Rig, load_rig
@@ -30,7 +31,7 @@ from renderer.hybrid.examples import Batch, Examples
 from renderer.hybrid.face_crops import FaceCrops, centred
 from renderer.hybrid.footage import SEEN, Footage
 from renderer.hybrid.memory import ExpressionDescriptors, Memory, chosen
-from renderer.hybrid.network import HybridNetwork, HybridShape, load_network, save_network
+from renderer.hybrid.network import FORMAT, HybridNetwork, HybridShape, load_network, save_network
 from renderer.hybrid.reenactment import reenact, sources
 from renderer.hybrid.renderer import MEMORY, NETWORK, HybridRenderer
 from renderer.hybrid.training import STATE, HybridSettings, HybridTraining, detail_loss
@@ -516,3 +517,25 @@ class TestCommand:
     ) -> None:
         assert main(["train-hybrid", str(tmp_path), "-o", str(tmp_path / "model")]) == 1
         assert "holds no videos" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"blocks": [1_000_000, 1, 1, 1]},
+        {"blocks": [1] * 100_000, "widths": [1] * 100_000},
+        {"widths": [10**9, 1, 1, 1]},
+        {"widths": [1.5, 2, 3, 4]},
+        {"widths": {"a": 1}},
+        {"size": 1 << 40},
+        {"size": float("nan")},
+    ],
+)
+def test_headers_are_not_believed(change: dict[str, object], tmp_path: Path) -> None:
+    shape = {"size": 256, "widths": [32, 48, 64, 96], "blocks": [1, 1, 1, 2]} | change
+    path = tmp_path / "hybrid.safetensors"
+    header = {"format": FORMAT, "shape": json.dumps(shape), "record": "{}"}
+    path.write_bytes(save_tensors({"x": np.zeros(1, np.float32)}, header))
+    with pytest.raises(InputError) as caught:
+        load_network(path)
+    assert len(str(caught.value)) < 300 + len(str(path))

@@ -661,6 +661,16 @@ def test_fades_last_as_long_at_any_frame_rate(rig: Rig) -> None:
     assert np.abs(fast[2::4] - slow).max() < 0.1
 
 
+def test_a_hidden_face_is_not_edited_and_needs_no_fade(rig: Rig) -> None:
+    performance = posed(rig)
+    performance.track.confidence[20:23] = 0.1  # as interpolation leaves it
+    performance.track.hidden[20:23] = True
+    strength = edit_strength(performance)
+    assert not strength[20:23].any()
+    assert (np.delete(strength, [20, 21, 22]) == 1).all()
+    assert skipped_frames(performance, strength) == [(20, 22, "hidden")]
+
+
 def test_low_confidence_weakens(rig: Rig) -> None:
     performance = posed(rig)
     performance.track.confidence[:] = 0.35

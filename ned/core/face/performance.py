@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.errors import InputError, quoted
-from ned.core.face.track import Track
+from ned.core.face.track import PLAIN, Track
 from ned.core.files.actor import Actor
 from ned.core.files.partial import publish_bytes
 
 _FORMAT = "ned-performance-2"
 _FIRST_FORMAT = "ned-performance-1"  # of the rig only; what is a parameter now stood beside units
 _FIRST_PARAMETERS = ("gaze", "rotation", "scale", "translation")
+_SHAPES = {"rotation": (3, 3), "scale": (), "translation": (2,), "gaze": (2, 2)}  # of a frame
 _FLIP = np.array([1, -1, -1], np.float32)  # head axes (y up, z to the camera) to image axes
 _OF_TRACK, _OF_PARAMETERS = "track.", "parameter."
 
@@ -155,6 +156,21 @@ class Performance:
         image[..., :2] += self.translation[start:stop, None, :]
         return image
 
+    def check(self) -> None:
+        """Raise ValueError unless every array is of numbers, with the shape that it must have."""
+        count, units = len(self.track), len(self.unit_names)
+        wanted = {"units": (count, units), "directed": (count, units)}
+        wanted |= {name: (count, *shape) for name, shape in _SHAPES.items()}
+        arrays = {"identity": self.identity, "units": self.units, **self.parameters}
+        if self.directed is not None:
+            arrays["directed"] = self.directed
+        for name, array in arrays.items():
+            right = array.shape == wanted.get(name, array.shape) and array.dtype.kind in "fiu"
+            if not right or not np.isfinite(array).all():
+                raise ValueError(f"{name} is {array.dtype} {array.shape}")
+        if self.frames.dtype.kind != "i" or (np.diff(self.frames) <= 0).any():
+            raise ValueError("its frames are not numbered upwards")
+
     def save(self, path: Path) -> None:
         """Write one .safetensors file atomically; raises OutputError."""
         from safetensors.numpy import save
@@ -164,7 +180,7 @@ class Performance:
             tensors["directed"] = self.directed
         tensors |= {_OF_PARAMETERS + name: array for name, array in self.parameters.items()}
         for part in fields(self.track):
-            if part.name != "size":
+            if part.name not in PLAIN:
                 tensors[_OF_TRACK + part.name] = getattr(self.track, part.name)
         header = {
             "format": _FORMAT,
@@ -173,6 +189,7 @@ class Performance:
             "unit_names": json.dumps(self.unit_names),
             "parameters": json.dumps(sorted(self.parameters)),
             "size": json.dumps(self.track.size),
+            "clip": self.track.clip,
         }
         whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
         publish_bytes(path, save(whole, header))
@@ -197,15 +214,18 @@ class Performance:
             named = json.loads(header.get("parameters", json.dumps(_FIRST_PARAMETERS)))
             if sorted(parameters) != sorted(named):
                 raise ValueError(f"its parameters are not {', '.join(named)}")
-            return cls(
+            size = (width, height)
+            performance = cls(
                 face_model=header["face_model"],
                 source=header.get("source", header["face_model"]),
                 unit_names=tuple(json.loads(header["unit_names"])),
                 parameters=parameters,
-                track=Track(size=(width, height), **track),
+                track=Track(size=size, clip=header.get("clip", ""), **track).checked(),
                 **tensors,
             )
-        except (KeyError, TypeError, ValueError) as error:
+            performance.check()
+            return performance
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise InputError(
                 f"performance {quoted(path)} is incomplete ({error}); make it again"
             ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,9 @@ from ned.core.files.partial import publish_bytes
 
 LANDMARKS = 478
 MESH_POINTS = 468  # without the ten iris points
+PLAIN = ("size", "clip")
+"""Fields of a Track that are no arrays over time."""
+_BROKEN = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 _LEVELS = 65535
 _FORMAT = "ned-track-1"
 _TAPS = np.array([0.25, 0.5, 0.25], np.float32)  # of the mean that steadies
@@ -37,6 +40,8 @@ class Track:
         interpolated: (T,) bool, True where a short gap was filled from its neighbours.
         shots: (T,) int32 index of the shot (camera set-up between two cuts) of each frame.
         codes: (T, 478, 3) uint16, landmarks quantised inside their box.
+        hidden: (T,) bool, True where something lies over the face: a hand, a card, a flash.
+        clip: by what its film is known again, see `preprocessing.fingerprint`; empty if nothing.
     """
 
     size: tuple[int, int]
@@ -46,6 +51,12 @@ class Track:
     interpolated: NDArray[np.bool_]
     shots: NDArray[np.int32]
     codes: NDArray[np.uint16]
+    hidden: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    clip: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.hidden) != len(self.times):
+            self.hidden = np.zeros(len(self.times), bool)
 
     @classmethod
     def empty(cls, frame_count: int, size: tuple[int, int]) -> Track:
@@ -66,14 +77,14 @@ class Track:
         arrays = {
             part.name: np.concatenate([getattr(one, part.name) for one in parts])
             for part in fields(cls)
-            if part.name != "size"
+            if part.name not in PLAIN
         }
-        return cls(size=parts[0].size, **arrays)
+        return cls(size=parts[0].size, clip=parts[0].clip, **arrays)
 
     def __getitem__(self, rows: slice | NDArray[np.integer] | NDArray[np.bool_]) -> Track:
         """The track of some frames."""
-        arrays = {p.name: getattr(self, p.name)[rows] for p in fields(self) if p.name != "size"}
-        return Track(size=self.size, **arrays)
+        arrays = {p.name: getattr(self, p.name)[rows] for p in fields(self) if p.name not in PLAIN}
+        return Track(size=self.size, clip=self.clip, **arrays)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -105,13 +116,42 @@ class Track:
         """Store (478, 3) pixels for one frame and derive its box from the 468 mesh points."""
         self.boxes[frame], self.codes[frame] = encode_landmarks(points)
 
+    def checked(self) -> Track:
+        """The track itself.
+
+        Raises:
+            ValueError: It was read from a file that does not hold what a track is made of.
+        """
+        count = len(self.times)
+        wanted = {
+            "times": ((count,), "f"),
+            "boxes": ((count, 4), "f"),
+            "confidence": ((count,), "f"),
+            "interpolated": ((count,), "b"),
+            "shots": ((count,), "i"),
+            "codes": ((count, LANDMARKS, 3), "u"),
+            "hidden": ((count,), "b"),
+        }
+        for name, (shape, kind) in wanted.items():
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype.kind != kind:
+                raise ValueError(f"{name} is {array.dtype} {array.shape}")
+        known = not np.isnan(self.times).all()  # those of imported frames are not
+        if known and (not np.isfinite(self.times).all() or (np.diff(self.times) < 0).any()):
+            raise ValueError("times are not in order")
+        if not np.isfinite(self.boxes[self.present]).all():
+            raise ValueError("boxes are not where a face is")
+        if not all(type(side) is int and 0 < side < 1 << 20 for side in self.size):
+            raise ValueError("its picture has no size")
+        return self
+
     def save(self, path: Path) -> None:
         """Write one .safetensors file atomically; raises OutputError."""
         from safetensors.numpy import save
 
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "size"}
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in PLAIN}
         tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        header = {"format": _FORMAT, "size": json.dumps(self.size)}
+        header = {"format": _FORMAT, "size": json.dumps(self.size), "clip": self.clip}
         publish_bytes(path, save(tensors, header))
 
     @classmethod
@@ -123,11 +163,14 @@ class Track:
             with safe_open(path, "numpy") as file:
                 header = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"'{path}' is not a track that can be read: {error}") from error
+        try:
             if header.get("format") != _FORMAT:
                 raise InputError(f"'{path}' is not a track of format {_FORMAT}")
             width, height = json.loads(header["size"])
-            return cls(size=(width, height), **tensors)
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            return cls(size=(width, height), clip=header.get("clip", ""), **tensors).checked()
+        except _BROKEN as error:
             raise InputError(f"'{path}' is not a track that can be read: {error}") from error
 
 

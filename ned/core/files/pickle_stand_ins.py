@@ -11,12 +11,14 @@ from __future__ import annotations
 import math
 import pickle
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 _DTYPE = re.compile(r"[<>=|]?(b1|[iu][1248]|f2|f4|f8|c8|c16|O[48]?|[SU]\d{1,6})")
 _AXES = 32
+_LARGEST_KEY = 1 << 32
 
 
 class Frozen(type):
@@ -120,13 +122,26 @@ class Empty(StandIn):
         return b""
 
 
+def check_keys(keys: Iterable[object]) -> None:
+    """Refuse what would be hashed unless it is text, bytes or a number of at most 32 bits."""
+    for key in keys:
+        if not (
+            key is None
+            or isinstance(key, str | bytes | float | bool)
+            or (type(key) is int and abs(key) < _LARGEST_KEY)
+        ):
+            raise pickle.UnpicklingError(f"a {type(key).__name__} as a key")
+
+
 class Ordered(StandIn):
     """collections.OrderedDict; a plain dict keeps its order too."""
 
     __slots__ = ()
 
     def __new__(cls, items: Any = ()) -> Any:
-        return dict(items)
+        rows = list(items)
+        check_keys(key for key, _ in rows)
+        return dict(rows)
 
 
 class Collection(StandIn):
@@ -135,7 +150,9 @@ class Collection(StandIn):
     __slots__ = ()
 
     def __new__(cls, items: Any = ()) -> Any:
-        return frozenset(items)
+        members = list(items)
+        check_keys(members)
+        return frozenset(members)
 
 
 class Reconstructor(StandIn):

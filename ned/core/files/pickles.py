@@ -12,7 +12,7 @@ import io
 import pickle
 import pickletools
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
@@ -61,7 +61,39 @@ class _ForbiddenError(pickle.UnpicklingError):
     """A pickle asks for something that is no data."""
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """Builds data; hashes only text and ordinary numbers, which cannot be made to collide."""
+
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+
+    def _checked(self, name: str, keys: Any) -> None:
+        make.check_keys(keys)
+        getattr(super(), name)()
+
+    def load_setitem(self) -> None:
+        self._checked("load_setitem", self.stack[-2:-1])
+
+    def load_setitems(self) -> None:
+        self._checked("load_setitems", self.stack[0::2])
+
+    def load_dict(self) -> None:
+        self._checked("load_dict", self.stack[0::2])
+
+    def load_additems(self) -> None:
+        self._checked("load_additems", self.stack)
+
+    def load_frozenset(self) -> None:
+        self._checked("load_frozenset", self.stack)
+
+    for _step, _code in (
+        (load_setitem, pickle.SETITEM),
+        (load_setitems, pickle.SETITEMS),
+        (load_dict, pickle.DICT),
+        (load_additems, pickle.ADDITEMS),
+        (load_frozenset, pickle.FROZENSET),
+    ):
+        dispatch[_code[0]] = _step
+
     def find_class(self, module: str, name: str) -> Any:
         if module.startswith("skimage.transform") and name == "SimilarityTransform":
             return make.Transform

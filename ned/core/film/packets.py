@@ -14,6 +14,7 @@ import av.stream
 from av.error import FFmpegError, InvalidDataError
 
 from ned.core.errors import InputError, quoted, reason
+from ned.core.film.image_sequence import advice
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +33,12 @@ def open_source(path: Path) -> av.container.InputContainer:
     """
     try:
         if path.is_dir():
-            raise InputError(f"{quoted(path)} is a folder; give one video or image file")
+            raise InputError(
+                f"{quoted(path)} is a folder; give one video or image file{advice(path)}"
+            )
         if not path.exists():
-            raise InputError(f"{quoted(path)} does not exist; give a video or image file")
+            told = "does not exist; give a video or image file"
+            raise InputError(f"{quoted(path)} {told}{advice(path)}")
         if not path.is_file():
             raise InputError(f"{quoted(path)} is not a regular file; give a video or image file")
         if path.stat().st_size == 0:

@@ -52,6 +52,10 @@ def parse_mixture(text: str, known: Sequence[str], place: Place | None = None) -
     mixture: dict[str, float] = {}
     if text.strip().lower() == SOURCE:
         return mixture
+    if "," in text:
+        raise place.after(text.index(",")).error(
+            "a comma stands here; join emotions by + and part keys by spaces"
+        )
     offset = 0
     for part in text.split("+"):
         word, colon, number = part.partition(":")
@@ -59,6 +63,8 @@ def parse_mixture(text: str, known: Sequence[str], place: Place | None = None) -
         there = place.after(offset + len(word) + 1)
         offset += len(part) + 1
         name = word.strip().lower()
+        if not name:
+            raise here.error("the name of an emotion is missing here; write happy or happy+sad")
         if name not in known:
             raise here.error(unknown_emotion(name, known))
         if name in mixture:
@@ -78,7 +84,7 @@ def is_number(text: str) -> bool:
 def parse_number(what: str, text: str, place: Place) -> float:
     """Read a plain decimal number; the error names `what` and the place."""
     if not is_number(text.strip()):
-        raise place.error(f"{what} is {text!r}, which is not a number")
+        raise place.error(f"{what} is {text[:40]!r}, which is not a number")
     return float(text)
 
 
@@ -113,7 +119,7 @@ def check_order(previous: float, time: float) -> None:
 
 def unknown_emotion(name: str, known: Sequence[str]) -> str:
     """The message for an emotion that does not exist."""
-    return f"unknown emotion {name!r}, known are {', '.join(known)} and {SOURCE} (as recorded)"
+    return f"unknown emotion {name[:40]!r}, known are {', '.join(known)} and {SOURCE} (as recorded)"
 
 
 def format_mixture(mixture: Mapping[str, float]) -> str:

@@ -154,6 +154,23 @@ class Timeline:
         """True if nothing is asked for: every intensity of every key is zero."""
         return not any(intensity for key in self.keys for intensity in key.mixture.values())
 
+    def check_end(self, duration: float) -> list[str]:
+        """Lines about keys that start when a clip of `duration` seconds is over.
+
+        Raises:
+            InputError: All do, so that nothing would be shown.
+        """
+        late = [key for key in self.keys if key.time >= duration]
+        lines = [
+            f"timeline: key {number + 1} ({format_number(key.time)}:{format_mixture(key.mixture)}) "
+            f"starts after the end of the clip, which lasts {duration:.4g} s"
+            for number, key in enumerate(self.keys)
+            if key.time >= duration
+        ]
+        if len(late) == len(self.keys):
+            raise InputError(f"{lines[0]}; times are in seconds from its first frame")
+        return lines
+
     def scaled(self, intensity: float) -> Timeline:
         """Every intensity times `intensity`, like a master fader, held below INTENSITY_LIMIT.
 

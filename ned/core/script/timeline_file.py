@@ -8,10 +8,12 @@ from pathlib import Path
 import yaml
 
 from ned.core.errors import InputError
+from ned.core.files.yaml_files import compose, shown
 from ned.core.script.notation import Place, check_order, parse_mixture, parse_seconds
 from ned.core.script.timeline import EASE_SECONDS, Key, Timeline
 
-_LARGEST_FILE = 4_000_000  # bytes; a key for every frame of an hour fits
+_LARGEST_FILE = 600_000  # bytes
+_MOST_KEYS = 10_000  # a key for every frame of several minutes
 
 
 def load_timeline(source: str, known: Sequence[str]) -> Timeline:
@@ -62,6 +64,8 @@ def parse_take(text: str, known: Sequence[str], name: str = "take") -> Timeline:
         raise place.error("keys must be a list, one '- {at: 0, emotion: happy}' per line")
     if not items.value:
         raise place.error("keys is empty, give at least one, such as '- {at: 0, emotion: happy}'")
+    if len(items.value) > _MOST_KEYS:
+        raise place.error(f"there are {len(items.value)} keys, give at most {_MOST_KEYS}")
     keys: list[Key] = []
     for item in items.value:
         key = _key(item, known, name, ease)
@@ -74,7 +78,7 @@ def parse_take(text: str, known: Sequence[str], name: str = "take") -> Timeline:
 def _compose(text: str, name: str) -> yaml.Node | None:
     """The syntax tree of YAML text; nothing is constructed, so no tag can run anything."""
     try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        return compose(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -110,7 +114,7 @@ def _fields(
     for label, value in node.value:
         field = _scalar(label, name, "a field name")
         if field not in required + optional:
-            raise _place(label, name).error(f"unknown field {field!r}, {what} has {allowed}")
+            raise _place(label, name).error(f"unknown field {shown(field)}, {what} has {allowed}")
         if field in fields:
             raise _place(label, name).error(f"{field} is given twice")
         fields[field] = value

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from acted_faces import acted, bump, turned, units_from
+from safetensors import safe_open
 from safetensors.numpy import load_file, save, save_file
 
 from deca.rig import load_rig
@@ -180,3 +181,41 @@ def test_times_and_length_are_those_of_the_track(performance: Performance) -> No
     assert performance.times is performance.track.times
     np.testing.assert_allclose(performance.yaw, np.linspace(-9, 9, 9), atol=1e-4)
     np.testing.assert_allclose(performance.pitch, 0, atol=1e-4)
+
+
+def damaged(array: np.ndarray, how: str) -> np.ndarray:
+    if how == "longer":
+        return np.concatenate([array, array[:1]])
+    if how == "type":
+        return np.zeros(array.shape, np.int8)
+    return np.full(array.shape, np.nan, array.dtype)
+
+
+@pytest.mark.parametrize("how", ["longer", "type", "nan"])
+@pytest.mark.parametrize(
+    "name", ["units", "rotation", "scale", "translation", "gaze", "track.times", "track.boxes"]
+)
+def test_wrong_arrays_are_refused(
+    name: str, how: str, performance: Performance, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.safetensors"
+    performance.save(path)
+    tensors = load_file(path)
+    tensors[name] = damaged(tensors[name], how)
+    with safe_open(path, "numpy") as file:
+        header = file.metadata()
+    save_file(tensors, path, header)
+    with pytest.raises(InputError, match="incomplete") as caught:
+        Performance.load(path)
+    assert len(str(caught.value)) < 200 + len(str(path))
+
+
+def test_deep_headers_are_refused(performance: Performance, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    performance.save(path)
+    with safe_open(path, "numpy") as file:
+        header = file.metadata()
+    for key in ("size", "unit_names"):
+        save_file(load_file(path), tmp_path / "b.safetensors", header | {key: "[" * 100_000})
+        with pytest.raises(InputError, match="incomplete"):
+            Performance.load(tmp_path / "b.safetensors")

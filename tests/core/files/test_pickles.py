@@ -277,3 +277,36 @@ def test_damaged_bytes_give_data_or_one_line(tmp_path: Path) -> None:
             assert "\n" not in str(error)
             outcomes["refused"] += 1
     assert outcomes["refused"] > 500 and outcomes["read"] > 5
+
+
+def hash_bomb_of_tuples() -> bytes:
+    """A dict whose key is a tuple of a tuple of a tuple, each twice: 2 ** 200 hashes."""
+    return b"}(" + b"K\x01K\x01\x86" + b"2\x86" * 200 + b"K\x01u."
+
+
+def hash_bomb_of_numbers(count: int = 30_000) -> bytes:
+    """A dict whose keys have all the same hash."""
+    keys = (pickle.encode_long(n * (2**61 - 1)) for n in range(1, count))
+    return b"}(" + b"".join(b"\x8a" + bytes([len(k)]) + k + b"K\x01" for k in keys) + b"u."
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        hash_bomb_of_tuples(),
+        hash_bomb_of_numbers(),
+        b"\x8f(" + hash_bomb_of_tuples()[2:-4] + b"\x90.",  # a set
+        b"(" + hash_bomb_of_tuples()[2:-4] + b"\x91.",  # a frozenset
+        b"(" + hash_bomb_of_tuples()[2:-4] + b"K\x01d.",  # as old protocols write it
+        b"}" + hash_bomb_of_tuples()[2:-4] + b"K\x01s.",
+        b"cbuiltins\nfrozenset\n(](" + hash_bomb_of_tuples()[2:-4] + b"etR.",
+        b"ccollections\nOrderedDict\n(]" + hash_bomb_of_tuples()[2:-4] + b"K\x01\x86atR.",
+    ],
+)
+def test_hash_bombs_are_refused_at_once(bomb: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pkl"
+    path.write_bytes(bomb)
+    began = time.monotonic()
+    with pytest.raises(InputError, match="as a key"):
+        load_pickle(path)
+    assert time.monotonic() - began < 5

@@ -186,7 +186,7 @@ def test_numbers_are_written_without_loss(number: float) -> None:
         ("0:", 1, "not a key"),
         ("0:hapy", 3, "unknown emotion 'hapy', known are happy, sad"),
         ("0:happy 1.5:happy:0.8+hapy", 23, "unknown emotion"),
-        ("0:happy+", 9, "unknown emotion ''"),
+        ("0:happy+", 9, "the name of an emotion is missing"),
         ("0:happy+happy", 9, "happy is given twice"),
         ("0:happy:2", 9, "from 0 to 1.5"),
         ("0:happy:-1", 9, "from 0 to 1.5"),
@@ -255,7 +255,7 @@ def test_a_take_file_is_read(tmp_path: Path) -> None:
         (GOOD_TAKE, "", 1, 1, "empty"),
         (GOOD_TAKE, "keys: []", 1, 7, "empty"),
         (GOOD_TAKE, "keys: 3", 1, 7, "must be a list"),
-        (GOOD_TAKE, "keys: &a [*a]", 1, 7, "must be a mapping"),
+        (GOOD_TAKE, "keys: &a [*a]", 1, 11, "aliases (*name) are not read"),
         (GOOD_TAKE, "keys: !!python/object/apply:os.getcwd []", 1, 7, "empty"),
     ],
 )
@@ -288,3 +288,38 @@ def test_timelines_made_in_code_are_checked_too() -> None:
         Key(0, {"happy": 9})
     with pytest.raises(InputError, match="unknown emotion"):
         Timeline.constant({"happy": 1}).weights([0], ["sad"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0:happy,", "column 8: a comma stands here; join emotions by + and part keys by spaces"),
+        ("0:sad 1:happy,sad", "column 14: a comma stands here"),
+        ("0:happy+", "column 9: the name of an emotion is missing here"),
+        ("0:+happy", "column 3: the name of an emotion is missing here"),
+        ("nan:happy", "column 1: time is 'nan', which is not a number"),
+        ("-1:happy", "column 1: time is -1, give 0 or more seconds"),
+    ],
+)
+def test_slips_of_the_pen_are_named_with_their_place(text: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Timeline.parse(text, ("happy", "sad"))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("time", [float("nan"), -0.1, float("inf")])
+def test_times_are_finite_and_not_negative(time: float) -> None:
+    with pytest.raises(InputError, match="give 0 or more seconds"):
+        Key(time, {"happy": 1.0})
+
+
+def test_keys_after_the_end_are_told() -> None:
+    timeline = Timeline.parse("0:happy 1.9:sad 2:happy:0.5 3:sad", ("happy", "sad"))
+    lines = timeline.check_end(2.0)
+    assert [line.split(" starts")[0] for line in lines] == [
+        "timeline: key 3 (2:happy:0.5)",
+        "timeline: key 4 (3:sad)",
+    ]
+    assert not timeline.check_end(3.1)
+    with pytest.raises(InputError, match=r"key 1 \(5:happy\) starts after the end of the clip"):
+        Timeline.parse("5:happy", ("happy",)).check_end(2.0)
