@@ -25,7 +25,7 @@ from ned.core.files.checkpoint import require_torch
 from ned.core.files.partial import Partial
 from ned.core.film.clip import Clip
 from ned.core.film.encoder import EncoderSettings
-from ned.core.film.video import VideoWriter, check_output, find_encoder, remux
+from ned.core.film.video import VideoWriter, check_output, copying_problem, remux
 from ned.core.progress import SILENT, Progress
 from ned.core.script.timeline import Timeline
 from ned.core.script.timeline_file import load_timeline
@@ -34,6 +34,7 @@ from postprocessing.picture_file import check_picture
 from postprocessing.preview import Preview
 from postprocessing.provenance import provenance_tags
 from postprocessing.record import write_sidecar
+from postprocessing.replacing import check_replaceable
 from postprocessing.result_sheet import ContactSheet
 from renderer.rendering import Renderer, open_renderer, rendered
 from renderer.strength import edit_strength, skipped_frames
@@ -70,7 +71,7 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
         OutputError: a result cannot be written; nothing is left half-written.
     """
     clip = _open(options)
-    _check_results(options)
+    _check_results(options, clip)
     rig, renderer = load_rig(), open_renderer(options.renderer, options.actor_model)
     timeline = _timeline(options, clip) if options.reference is None else None
     director = _director(options, rig, progress)
@@ -93,9 +94,9 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
 
     saved = options.parameters_path
     tags = provenance_tags(_label(options)) if options.provenance and not unchanged else {}
-    copied = unchanged and not clip.is_image
+    copied = unchanged and copying_problem(clip, options.output_path) is None
     if copied:
-        remux(clip, options.output_path, tags)
+        remux(clip, options.output_path, tags, options.sound)
     if not copied or options.preview is not None or options.contact_sheet is not None:
         _render(
             options, clip, performance, directed, strength, rig, renderer, tags, copied, progress
@@ -104,7 +105,16 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
         performance.save(saved)
     skipped = skipped_frames(performance, strength)
     if options.sidecar_path is not None:
-        write_sidecar(options.sidecar_path, options, clip, performance, strength, skipped, saved)
+        write_sidecar(
+            options.sidecar_path,
+            options,
+            clip,
+            performance,
+            strength,
+            skipped,
+            saved,
+            options.output_path,
+        )
     return DirectResult(
         options.output_path,
         performance,
@@ -118,7 +128,7 @@ def run(options: DirectOptions, progress: Progress = SILENT) -> list[str]:
     return direct(options, progress).summary
 
 
-def _check_results(options: DirectOptions) -> None:
+def _check_results(options: DirectOptions, clip: Clip) -> None:
     """Find out, before any long work, whether every result can be written; raises OutputError."""
     for path in (options.output_path, options.preview):
         if path is not None:
@@ -127,13 +137,44 @@ def _check_results(options: DirectOptions) -> None:
         check_picture(options.contact_sheet)
     if options.parameters_path is not None:
         Partial(options.parameters_path).discard()
-    find_encoder(options.codec)
+    for path in (
+        options.output_path,
+        options.sidecar_path,
+        options.preview,
+        options.contact_sheet,
+        options.parameters_path,
+    ):
+        check_replaceable(path, options.overwrite)
+    VideoWriter(options.output_path, clip, _settings(options)).check()
+    if options.preview is not None:
+        nothing = np.zeros((0, 0), np.float32)
+        VideoWriter(options.preview, Preview(clip, nothing, ()).clip, _preview_settings()).check()
 
 
 def _open(options: DirectOptions) -> Clip:
     if not options.is_still and options.duration is None:
-        return Clip.open(options.clip)
-    return Clip.open(options.clip, duration=options.duration, frame_rate=options.rate)
+        return Clip.open(options.clip, largest=options.max_megapixels)
+    return Clip.open(
+        options.clip,
+        duration=options.duration,
+        frame_rate=options.rate,
+        largest=options.max_megapixels,
+    )
+
+
+def _settings(options: DirectOptions) -> EncoderSettings:
+    return EncoderSettings(
+        codec=options.codec,
+        quality=options.quality,
+        crf=options.crf,
+        preset=options.preset,
+        pixel_format=options.pixel_format,
+        sound=options.sound,
+    )
+
+
+def _preview_settings() -> EncoderSettings:
+    return EncoderSettings(quality="draft")
 
 
 def _timeline(options: DirectOptions, clip: Clip) -> Timeline:
@@ -245,13 +286,7 @@ def _render(
     progress: Progress,
 ) -> None:
     """Render every frame and write all that is wanted in one pass; the video if not `copied`."""
-    settings = EncoderSettings(
-        codec=options.codec,
-        crf=options.crf,
-        preset=options.preset,
-        pixel_format=options.pixel_format,
-    )
-    plain = dataclasses.replace(settings, pixel_format=None)
+    settings, plain = _settings(options), _preview_settings()
     sheet = ContactSheet(len(performance)) if options.contact_sheet is not None else None
     preview = Preview(clip, directed.weights, directed.names) if options.preview else None
     count = 0
