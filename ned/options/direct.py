@@ -148,7 +148,7 @@ class DirectOptions:
         _check_range("--shading", self.shading, 0, 1)
         if self.crf is not None:
             _check_range("--crf", self.crf, 0, 63)
-        _check_range("--max-megapixels", self.max_megapixels, 0.001, 2000)
+        _check_range("--max-megapixels", self.max_megapixels, 0.001, 178)
         _check_range("--actor", self.actor, 0)
         _check_range("--seed", self.seed, 0)
         if self.variant is not None:

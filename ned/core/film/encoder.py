@@ -36,7 +36,7 @@ USUAL_SOUND = {"webm": "libopus", "avi": "pcm_s16le"}
 SOUND_ENCODERS = {"aac": "aac", "opus": "libopus", "flac": "flac"}
 SOUND_BIT_RATES = {"aac": 128_000, "libopus": 96_000}  # bits per second and channel
 
-_LOSSLESS = {"level": "3", "slices": "4", "slicecrc": "1"}  # with sums against damage
+_LOSSLESS = {"level": "3", "slicecrc": "1"}  # with sums against damage
 _FAST_VP9 = {"deadline": "realtime", "cpu-used": "8"}
 _GOOD_VP9 = {"deadline": "good", "row-mt": "1"}
 

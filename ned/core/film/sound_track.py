@@ -274,9 +274,11 @@ def _blocks(sound: NewSound) -> Iterator[Any]:
     samples = np.asarray(sound.samples, np.float32)
     samples = samples[:, None] if samples.ndim == 1 else samples
     first = round(sound.start * sound.rate)
+    silence = np.zeros((max(first, 0), samples.shape[1]), np.float32)  # AVI keeps no gap
+    samples = np.concatenate([silence, samples[max(-first, 0) :]])
     for begin in range(0, len(samples), _BLOCK):
         block = np.ascontiguousarray(samples[begin : begin + _BLOCK].T)
         frame = av.AudioFrame.from_ndarray(block, "fltp", _LAYOUTS[len(block)])
         frame.sample_rate = sound.rate
-        frame.pts, frame.time_base = first + begin, Fraction(1, sound.rate)
+        frame.pts, frame.time_base = begin, Fraction(1, sound.rate)
         yield frame
