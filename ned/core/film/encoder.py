@@ -44,7 +44,7 @@ _GOOD_VP9 = {"deadline": "good", "row-mt": "1"}
 QUALITIES: Mapping[str, Mapping[Quality, Mapping[str, str]]] = {
     "libx264": {
         "draft": {"crf": "24", "preset": "superfast"},
-        "delivery": {"crf": "17", "preset": "medium"},
+        "delivery": {"crf": "18", "preset": "medium"},
         "master": {"crf": "9", "preset": "medium"},
     },
     "libx265": {
