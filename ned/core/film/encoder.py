@@ -1,6 +1,6 @@
 """Encoder: how a result is encoded; the one place of these defaults.
 
-Values of `QUALITIES` were chosen by measurement, see docs/formats.md.
+libx264's values of `QUALITIES` are measured in docs/formats.md; those of other codecs are estimates.
 """
 
 from __future__ import annotations
