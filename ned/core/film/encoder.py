@@ -1,6 +1,7 @@
 """Encoder: how a result is encoded; the one place of these defaults.
 
-libx264's values of `QUALITIES` are measured in docs/formats.md; those of other codecs are estimates.
+libx264's values of `QUALITIES` are measured in docs/formats.md; those of other codecs are
+estimates.
 """
 
 from __future__ import annotations
