@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from deca.normals import grid_normals
 from deca.template import TEXELS, HeadTemplate
-from ned.core.errors import AssetError
+from ned.core.errors import AssetError, InputError
+from ned.core.film.image_files import read_image
 
 INPUTS = 181  # jaw 3, expression 50, detail 128
 _LARGEST = 0.01  # metres that the decoder can displace
@@ -91,17 +92,16 @@ def load_surface(template: HeadTemplate, mask: Path, fixed: Path) -> DetailSurfa
 
 
 def _read_mask(path: Path) -> NDArray[np.float32]:
-    import cv2
-
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
+    try:
+        image = read_image(path)
+    except InputError as error:
         raise AssetError(
             f"'{path}' is no picture that can be read; uv_face_eye_mask.png of DECA is needed"
-        )
+        ) from error
     if image.shape[:2] != (TEXELS, TEXELS):
         height, width = image.shape[:2]
         raise AssetError(f"'{path}' is {width} x {height} pixels; {TEXELS} x {TEXELS} are needed")
-    return image[..., 0].astype(np.float32) / 255
+    return image[..., 2].astype(np.float32) / 255
 
 
 def _read_fixed(path: Path) -> NDArray[np.float32]:

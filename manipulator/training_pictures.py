@@ -135,7 +135,7 @@ def _write_film(path: Path, film: NDArray[np.uint8]) -> None:
     """(T, H, W, 3) uint8 RGB as H.264; raises OutputError."""
     partial = Partial(path)
     try:
-        with output_errors(path), av.open(str(partial.path), "w", format="mp4") as container:
+        with output_errors(path), av.open(str(partial.address), "w", format="mp4") as container:
             stream = container.add_stream("libx264", rate=_RATE, options={"crf": "23"})
             stream.height, stream.width = film.shape[1] // 2 * 2, film.shape[2] // 2 * 2
             stream.pix_fmt = "yuv420p"

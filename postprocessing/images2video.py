@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import get_args
 
 if __name__ == "__main__":
     room = Path(__file__).resolve().parent  # where a script looks for modules, and none is meant
@@ -23,12 +24,13 @@ from numpy.typing import NDArray
 
 from ned.core.errors import InputError, NedError, quoted
 from ned.core.film.clip import Clip, Frame, Orientation
-from ned.core.film.encoder import EncoderSettings
+from ned.core.film.encoder import SOUND_CHOICES, EncoderSettings, Quality
 from ned.core.film.image_files import read_image
 from ned.core.film.planes import FULL_RANGE, LIMITED_RANGE, convert, planes_of
 from ned.core.film.video import VideoWriter, check_output
 from ned.core.progress import SILENT, Progress, TerminalProgress
 from postprocessing.provenance import provenance_tags
+from postprocessing.replacing import check_replaceable
 
 DEFAULT_RATE = Fraction(30)  # frames per second where nothing is known, as in NED
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
@@ -77,6 +79,7 @@ def images2video(
     sound: bool = True,
     settings: EncoderSettings | None = None,
     provenance: bool = True,
+    overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Film:
     """Write a folder of pictures as a film.
@@ -95,6 +98,7 @@ def images2video(
         sound: whether the sound of a given source is copied.
         settings: how to encode; None for the defaults.
         provenance: whether the film's metadata say that it is edited.
+        overwrite: whether a film of this name that this program did not make is replaced.
         progress: told about every picture.
 
     Raises:
@@ -110,13 +114,17 @@ def images2video(
     first = read_image(files[0])
     size = (first.shape[1], first.shape[0])
     sound = sound and source is not None
-    settings = dataclasses.replace(settings or EncoderSettings(), audio="copy" if sound else "none")
+    settings = settings or EncoderSettings()
+    settings = settings if sound else dataclasses.replace(settings, sound="none")
     if source is None and frame_rate is None:
         source = _actors_video(images)
     clip = None if source is None else Clip.open(source)
     if clip is not None and clip.is_image:
         raise InputError(f"{quoted(clip.path)} is a still image; give the video of the pictures")
+    if clip is not None:
+        clip = dataclasses.replace(clip, alpha=False)
     check_output(clip.path if clip else files[0], output)
+    check_replaceable(output, overwrite)
 
     timed = clip is not None and frame_rate is None
     rate_from = "as given" if frame_rate else f"of {clip.path.name}" if clip else "no source known"
@@ -306,6 +314,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="leave out the metadata that say that the film is edited",
     )
+    parser.add_argument(
+        "--quality",
+        choices=get_args(Quality),
+        default=EncoderSettings.quality,
+        help="fast (draft), like the source at about its size (delivery), or large (master)",
+    )
+    parser.add_argument(
+        "--sound",
+        choices=SOUND_CHOICES,
+        default=EncoderSettings.sound,
+        help="copied, converted where the container cannot hold it (auto), or as told",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a file of this name that this program did not make",
+    )
     given = parser.parse_args(arguments)
     progress = TerminalProgress() if sys.stderr.isatty() else SILENT
     try:
@@ -314,7 +339,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given.out_path,
             source=given.audio,
             frame_rate=given.fps,
+            settings=EncoderSettings(quality=given.quality, sound=given.sound),
             provenance=not given.no_provenance,
+            overwrite=given.overwrite,
             progress=progress,
         )
     except (NedError, OSError) as error:

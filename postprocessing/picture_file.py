@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.errors import OutputError
-from ned.core.files.partial import Partial, publish_bytes
+from ned.core.files.partial import Partial
+from ned.core.film.image_files import write_image
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -24,8 +25,7 @@ def check_picture(path: Path) -> None:
 def write_picture(path: Path, rgb: NDArray[np.uint8]) -> None:
     """Write (H, W, 3) RGB as PNG, JPEG or WebP by suffix; raises OutputError."""
     check_picture(path)
-    _, data = cv2.imencode(path.suffix.lower(), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    publish_bytes(path, data.tobytes())
+    write_image(path, rgb, marked=True)
 
 
 def label(rgb: NDArray[np.uint8], text: str, height: int = 18) -> None:

@@ -34,7 +34,13 @@ class Preview:
         self._pane = (round(width * scale) // 2 * 2, round(height * scale) // 2 * 2)
         size = (2 * self._pane[0], self._pane[1] + _CURVE_HEIGHT)
         self.clip = dataclasses.replace(
-            clip, size=size, coded_size=size, pixel_format="yuv420p", sample_aspect_ratio=None
+            clip,
+            size=size,
+            coded_size=size,
+            pixel_format="yuv420p",
+            sample_aspect_ratio=None,
+            alpha=False,
+            hdr=None,
         )
         self._curve = _curve(weights, names, size[0])
         self._count = max(len(weights), 1)
@@ -51,7 +57,7 @@ class Preview:
         curve[:, max(0, column - 1) : column + 1] = 255
         rgb = np.concatenate([np.concatenate(panes, axis=1), curve])
         return dataclasses.replace(
-            source, clip=self.clip, planes=_planes(rgb, self.clip), picture=None
+            source, clip=self.clip, planes=_planes(rgb, self.clip), picture=None, alpha=None
         )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ned import __version__
 
+WORDS = "edited with the NED toolkit"  # by which results are known as such
+VERSION_TAG = "ned_version"
+
 
 def provenance_tags(edit: str) -> dict[str, str]:
     """Metadata of an edited video.
@@ -15,7 +18,7 @@ def provenance_tags(edit: str) -> dict[str, str]:
         `comment`, which players show, and `ned_version`, `ned_edit` for programs.
     """
     return {
-        "comment": f"Facial expression edited with the NED toolkit {__version__} ({edit}).",
-        "ned_version": __version__,
+        "comment": f"Facial expression {WORDS} {__version__} ({edit}).",
+        VERSION_TAG: __version__,
         "ned_edit": edit,
     }

@@ -29,6 +29,7 @@ def write_sidecar(
     strength: NDArray[np.float32],
     skipped: Sequence[tuple[int, int, str]],
     parameters: Path | None,
+    result: Path | None = None,
 ) -> None:
     """Write the record atomically; raises OutputError.
 
@@ -36,6 +37,7 @@ def write_sidecar(
         options: the frozen dataclass of the command. strength: (T,) share of the edit per frame.
         skipped: runs of untouched frames: first, last, reason.
         parameters: file of the per-frame activations, before and after directing.
+        result: the film, which is complete; None where there is none.
     """
     times = performance.times
     record = {
@@ -50,6 +52,7 @@ def write_sidecar(
             "frame_rate": str(clip.frame_rate),
             "bytes": clip.path.stat().st_size,
         },
+        "result": result and {"name": result.name, "bytes": result.stat().st_size},
         "frames": {
             "total": len(performance),
             "directed": int((strength > 1e-3).sum()),
@@ -69,7 +72,8 @@ def write_sidecar(
         "parameters": parameters.name if parameters is not None else None,
     }
     text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    publish_bytes(path, text.encode())
+    # Names need not be valid text: "\\udcff" is how JSON spells a stray byte.
+    publish_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def _plain(value: Any) -> Any:

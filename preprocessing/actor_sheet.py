@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ned.core.errors import OutputError
 from ned.core.face.track import Track
-from ned.core.files.partial import publish_bytes
+from ned.core.film.image_files import SUFFIXES, write_image
 from preprocessing.track import Footage
 
 _COLUMNS = 6
@@ -212,10 +212,6 @@ def _clock(time: float) -> str:
 
 
 def _write(sheet: NDArray[np.uint8], path: Path) -> None:
-    try:
-        done, data = cv2.imencode(path.suffix or ".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    except cv2.error as error:
-        raise OutputError(f"{path}: not a kind of image; end the name in .png or .jpg") from error
-    if not done:
+    if path.suffix.lower() not in SUFFIXES:
         raise OutputError(f"{path}: not a kind of image; end the name in .png or .jpg")
-    publish_bytes(path, data.tobytes())
+    write_image(path, sheet, marked=True)

@@ -59,7 +59,7 @@ def write_blendshapes(
                     writer.writerow([actor, frame.index, f"{frame.time:.4f}", *values])
                     rows += 1
         with output_errors(path):
-            partial.path.write_text(table.getvalue(), encoding="utf-8", newline="")
+            partial.write(table.getvalue().encode())
         partial.publish()
     finally:
         partial.discard()

@@ -25,7 +25,7 @@ from ned.core.files.partial import Partial, output_errors
 from ned.core.film.clip import Clip
 from ned.core.film.encoder import EncoderSettings
 from ned.core.film.turned import turned
-from ned.core.film.video import VideoWriter, check_output, find_encoder, remux
+from ned.core.film.video import VideoWriter, check_output, copying_problem, remux
 from ned.core.progress import SILENT, Progress
 from ned.core.script.timeline import Timeline
 from ned.core.script.timeline_file import load_timeline
@@ -34,6 +34,7 @@ from postprocessing.picture_file import check_picture
 from postprocessing.preview import Preview
 from postprocessing.provenance import provenance_tags
 from postprocessing.record import write_sidecar
+from postprocessing.replacing import check_replaceable
 from postprocessing.result_sheet import ResultSheet
 from renderer.rendering import Renderer, open_renderer, rendered
 from renderer.strength import edit_strength, skipped_frames
@@ -67,7 +68,7 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
         OutputError: a result cannot be written; nothing is left half-written.
     """
     clip = _open(options)
-    _check_results(options)
+    _check_results(options, clip)
     rig, renderer = load_rig(), open_renderer(options.renderer, options.actor_model)
     timeline = _timeline(options, clip) if options.reference is None else None
     reference = None
@@ -90,9 +91,10 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
 
     saved = options.parameters_path
     tags = provenance_tags(_label(options)) if options.provenance and not unchanged else {}
-    copied = unchanged and not clip.is_image and not options.rotate
+    copyable = not options.rotate and copying_problem(clip, options.output_path) is None
+    copied = unchanged and copyable
     if copied:
-        remux(clip, options.output_path, tags)
+        remux(clip, options.output_path, tags, options.sound)
     if not copied or options.preview is not None or options.contact_sheet is not None:
         _render(
             options, clip, performance, directed, strength, rig, renderer, tags, copied, progress
@@ -101,7 +103,16 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
         performance.save(saved)
     skipped = skipped_frames(performance, strength)
     if options.sidecar_path is not None:
-        write_sidecar(options.sidecar_path, options, clip, performance, strength, skipped, saved)
+        write_sidecar(
+            options.sidecar_path,
+            options,
+            clip,
+            performance,
+            strength,
+            skipped,
+            saved,
+            options.output_path,
+        )
     return DirectResult(
         options.output_path,
         performance,
@@ -115,7 +126,7 @@ def run(options: DirectOptions, progress: Progress = SILENT) -> list[str]:
     return direct(options, progress).summary
 
 
-def _check_results(options: DirectOptions) -> None:
+def _check_results(options: DirectOptions, clip: Clip) -> None:
     """Find out, before any long work, whether every result can be written; raises OutputError."""
     if options.is_folder_wanted:
         with output_errors(options.output_path.parent):
@@ -127,14 +138,45 @@ def _check_results(options: DirectOptions) -> None:
         check_picture(options.contact_sheet)
     if options.parameters_path is not None:
         Partial(options.parameters_path).discard()
-    find_encoder(options.codec)
+    for path in (
+        options.output_path,
+        options.sidecar_path,
+        options.preview,
+        options.contact_sheet,
+        options.parameters_path,
+    ):
+        check_replaceable(path, options.overwrite)
+    VideoWriter(options.output_path, clip, _settings(options)).check()
+    if options.preview is not None:
+        nothing = np.zeros((0, 0), np.float32)
+        VideoWriter(options.preview, Preview(clip, nothing, ()).clip, _preview_settings()).check()
 
 
 def _open(options: DirectOptions) -> Clip:
     if not options.is_still and options.duration is None:
-        return turned(Clip.open(options.clip), options.rotate)
-    clip = Clip.open(options.clip, duration=options.duration, frame_rate=options.rate)
+        return turned(Clip.open(options.clip, largest=options.max_megapixels), options.rotate)
+    clip = Clip.open(
+        options.clip,
+        duration=options.duration,
+        frame_rate=options.rate,
+        largest=options.max_megapixels,
+    )
     return turned(clip, options.rotate)
+
+
+def _settings(options: DirectOptions) -> EncoderSettings:
+    return EncoderSettings(
+        codec=options.codec,
+        quality=options.quality,
+        crf=options.crf,
+        preset=options.preset,
+        pixel_format=options.pixel_format,
+        sound=options.sound,
+    )
+
+
+def _preview_settings() -> EncoderSettings:
+    return EncoderSettings(quality="draft")
 
 
 def _timeline(options: DirectOptions, clip: Clip) -> Timeline:
@@ -238,13 +280,7 @@ def _render(
     progress: Progress,
 ) -> None:
     """Render every frame and write all that is wanted in one pass; the video if not `copied`."""
-    settings = EncoderSettings(
-        codec=options.codec,
-        crf=options.crf,
-        preset=options.preset,
-        pixel_format=options.pixel_format,
-    )
-    plain = dataclasses.replace(settings, pixel_format=None)
+    settings, plain = _settings(options), _preview_settings()
     sheet = ResultSheet(len(performance)) if options.contact_sheet is not None else None
     preview = Preview(clip, directed.weights, directed.names) if options.preview else None
     count = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ned.core.files.checkpoint import require_torch
 from ned.core.progress import SILENT, Progress
 from ned.options.render import ExportRendererOptions
+from postprocessing.replacing import check_replaceable
 
 
 def export_renderer(options: ExportRendererOptions, progress: Progress = SILENT) -> list[str]:
@@ -23,6 +24,7 @@ def export_renderer(options: ExportRendererOptions, progress: Progress = SILENT)
     from renderer.neural.checkpoints import find_generator, picture_size
     from renderer.neural.networks import load_generator
 
+    check_replaceable(options.output, options.overwrite)
     folder = options.checkpoints_dir
     with progress.stage("exporting", None):
         if options.which_epoch is None and (folder / NETWORK).is_file():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from deca.fitting import fit
 from ned.core.errors import NoFaceError
 from ned.core.files.assets import require_asset
@@ -9,11 +11,13 @@ from ned.core.film.clip import Clip
 from ned.core.film.turned import turned
 from ned.core.progress import SILENT, Progress
 from ned.options import InfoOptions, is_still_name
+from postprocessing.replacing import check_replaceable
 from preprocessing.actor_sheet import draw_actor_sheet
 from preprocessing.blendshapes import write_blendshapes
 from preprocessing.track import track_faces
 
 _STILL_SECONDS = 0.24
+_UNEVEN = 0.2  # share of a frame's duration by which durations differ through rounding alone
 
 
 def info(options: InfoOptions, progress: Progress = SILENT) -> list[str]:
@@ -24,8 +28,11 @@ def info(options: InfoOptions, progress: Progress = SILENT) -> list[str]:
         AssetError: blendshapes are wanted, and the bundle is missing.
     """
     path, contact_sheet, blendshapes = options.clip, options.contact_sheet, options.blendshapes
+    check_replaceable(contact_sheet, options.overwrite)
+    check_replaceable(blendshapes, options.overwrite)
     bundle = require_asset("face-landmarker") if blendshapes is not None else None
-    clip = Clip.open(path, duration=_STILL_SECONDS) if is_still_name(path) else Clip.open(path)
+    seconds = _STILL_SECONDS if is_still_name(path) else None
+    clip = Clip.open(path, duration=seconds, largest=options.max_megapixels)
     clip = turned(clip, options.rotate)
     lines = [f"{path}: {_picture(clip)}"]
     lines += [
@@ -60,9 +67,20 @@ def _picture(clip: Clip) -> str:
     width, height = clip.size
     if clip.is_image:
         return f"picture, {width}x{height}"
-    rate = f"{float(clip.frame_rate):.6g} fps ({clip.frame_rate})"
-    if clip.variable_rate:
-        rate = f"variable rate, about {float(clip.frame_rate):.4g} fps"
+    rate = _rate(clip)
     seconds = f"{clip.duration:.2f} s" if clip.duration else "unknown length"
-    turned = f", stored turned by {clip.rotation} degrees" if clip.rotation else ""
+    turned = ""
+    if not clip.orientation.upside_up:
+        turned = f", stored lying ({clip.rotation} degrees), read and written upright"
     return f"{clip.codec}, {width}x{height}, {clip.source_format}, {rate}, {seconds}{turned}"
+
+
+def _rate(clip: Clip) -> str:
+    """The rate in words; from the times of all frames, which a container's numbers may belie."""
+    average = f"{float(clip.frame_rate):.6g} fps"
+    steps = np.diff(clip.frame_times())
+    if not len(steps) or steps.max() - steps.min() <= _UNEVEN * np.median(steps):
+        return f"{average} ({clip.frame_rate})"
+    return (
+        f"variable rate, {1 / steps.max():.3g} to {1 / steps.min():.3g} fps, {average} on average"
+    )

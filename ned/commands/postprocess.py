@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from ned.core.files.records import Record, content_hash, fingerprint, locked, sw
 from ned.core.film.clip import Clip
 from ned.core.film.encoder import EncoderSettings
 from ned.core.film.image_files import read_image, read_mask
-from ned.core.film.video import VideoWriter, find_encoder
+from ned.core.film.video import VideoWriter
 from ned.core.progress import SILENT, Progress
 from ned.options.postprocess import PostprocessOptions
 from ned.options.render import device_of
@@ -49,7 +50,6 @@ def postprocess(options: PostprocessOptions, progress: Progress = SILENT) -> lis
     """
     actor = Actor.open(options.celeb_path)
     experiment = actor.experiment(options.exp_name)
-    find_encoder(options.codec)
     name = _renderer(options, experiment)
     if name == "neural":
         return _blend_faces(options, actor, experiment, progress)
@@ -94,7 +94,10 @@ def _draw_films(
     if unknown:
         raise InputError(f"{quoted(unknown[0])} belongs to no video of {quoted(actor.folder)}")
     renderer = open_renderer(name, options.checkpoints_dir)
-    rig, settings = load_rig(), EncoderSettings(codec=options.codec)
+    for path in performances:  # before any long work
+        clip = Clip.open(videos[path.stem])
+        VideoWriter(_film(experiment, clip), clip, _settings(options)).check()
+    rig, settings = load_rig(), _settings(options)
     lines = []
     with locked(experiment.lock_file, experiment.folder):
         for path, performance in performances.items():
@@ -124,6 +127,10 @@ def _draw_films(
     return lines
 
 
+def _settings(options: PostprocessOptions) -> EncoderSettings:
+    return EncoderSettings(codec=options.codec, quality=options.quality)
+
+
 def _film(experiment: Actor, clip: Clip) -> Path:
     """Where the film of a video of an experiment lies."""
     suffix = clip.path.suffix.lower()
@@ -140,7 +147,7 @@ def _film_hash(options: PostprocessOptions, name: str, clip: Clip, source: str) 
         renderer=name,
         networks=networks,
         shading=options.shading,
-        codec=options.codec,
+        encoder=dataclasses.asdict(_settings(options)),
         source=source,
         video=content_hash(clip.path),
     )
@@ -199,11 +206,11 @@ def _film_of_pictures(
     """The full frames of one video as a film; frames without a rendered face are the source's."""
     clip = Clip.open(reel.video)
     film = _film(experiment, clip)
-    made = fingerprint(pictures=made, codec=options.codec)
+    made = fingerprint(pictures=made, encoder=dataclasses.asdict(_settings(options)))
     if record.made.get("film") == made and "film" in record.done and film.is_file():
         return film
     record.begin({"film": made})
-    tags, settings = provenance_tags(options.exp_name), EncoderSettings(codec=options.codec)
+    tags, settings = provenance_tags(options.exp_name), _settings(options)
     with (
         progress.stage("writing", reel.count) as step,
         VideoWriter(film, clip, settings, tags) as writer,

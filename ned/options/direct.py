@@ -7,12 +7,13 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
 from ned.core.errors import InputError, OutputError
-from ned.core.film.encoder import EncoderSettings
+from ned.core.film.encoder import SUFFIX_THAT_HOLDS_MOST, EncoderSettings, Quality, SoundChoice
+from ned.core.film.limits import LARGEST_PICTURE
 from ned.core.script.notation import check_intensity
 
 Region = Literal["brows", "eyes", "mouth"]
@@ -20,7 +21,8 @@ Rotation = Literal[0, 90, 180, 270]
 REGIONS: tuple[Region, ...] = ("brows", "eyes", "mouth")
 
 _STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
-_H264_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".ts", ".mts"}
+_KEPT_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm"}  # of sources, for results
+_SILENT_SUFFIXES = {*_STILL_SUFFIXES, ".gif"}
 _BROADCAST_RATES = {  # the spoken names of rates that are not decimal numbers
     "23.98": Fraction(24000, 1001),
     "23.976": Fraction(24000, 1001),
@@ -95,12 +97,19 @@ class DirectOptions:
     """Length of the clip made from a picture."""
     frame_rate: Annotated[str, arg(metavar="FPS")] = "25"
     """Frames per second of the clip made from a picture: 25, 23.976 or 24000/1001."""
-    codec: str = EncoderSettings.codec
-    """Video encoder."""
-    crf: float = cast(float, EncoderSettings.crf)
-    """Constant rate factor of the encoder, 0 (best, largest) to 63 (worst)."""
-    preset: str = cast(str, EncoderSettings.preset)
-    """Speed preset of the encoder, ultrafast to veryslow."""
+    quality: Quality = EncoderSettings.quality
+    """How the result is encoded: fast (draft), like the source at about its size (delivery), or
+    for further work, large (master)."""
+    codec: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    """Video encoder, such as libx265 or prores_ks; by default the usual one of the container."""
+    crf: Annotated[float | None, arg(metavar="CRF", help_behavior_hint="")] = None
+    """Constant rate factor of the encoder, 0 (best, largest) to 63 (worst), instead of that of
+    --quality."""
+    preset: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    """Speed preset of the encoder, ultrafast to veryslow, instead of that of --quality."""
+    sound: SoundChoice = EncoderSettings.sound
+    """What becomes of the sound: copied, and converted only where the container cannot hold it
+    (auto), copied or refused (copy), converted (aac, opus, flac), or left out (none)."""
     pixel_format: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """Pixel format of the result, such as yuv420p; by default that of the source."""
     preview: OptionalPath = None
@@ -113,6 +122,10 @@ class DirectOptions:
     """Use the tracking saved here instead of tracking the clip again."""
     save_performance: OptionalPath = None
     """Save the tracking here, to direct the clip again without waiting for it."""
+    overwrite: bool = False
+    """Replace files of these names that this program did not make."""
+    max_megapixels: float = LARGEST_PICTURE
+    """Larger pictures are refused; a few bytes can hold one that fills the memory."""
     provenance: Annotated[bool, arg(help_behavior_hint="(default: on)")] = True
     """The mark in the result's metadata that says it was edited."""
 
@@ -135,7 +148,9 @@ class DirectOptions:
         check_intensity("--intensity", self.intensity)
         _check_range("--speech-lock", self.speech_lock, 0, 1)
         _check_range("--shading", self.shading, 0, 1)
-        _check_range("--crf", self.crf, 0, 63)
+        if self.crf is not None:
+            _check_range("--crf", self.crf, 0, 63)
+        _check_range("--max-megapixels", self.max_megapixels, 0.001, 178)
         _check_range("--actor", self.actor, 0)
         if self.actor and self.performance is not None:
             raise InputError(
@@ -173,8 +188,11 @@ class DirectOptions:
         if self.output is not None and not self.is_folder_wanted:
             return self.output
         folder = self.clip.parent if self.output is None else self.output
-        kept = self.clip.suffix.lower() in _H264_SUFFIXES
-        suffix = self.clip.suffix if kept else ".mp4"
+        suffix = self.clip.suffix
+        if suffix.lower() in _SILENT_SUFFIXES:
+            suffix = ".mp4"
+        elif suffix.lower() not in _KEPT_SUFFIXES:
+            suffix = SUFFIX_THAT_HOLDS_MOST
         return folder / f"{self.clip.stem}_{self._label}{suffix}"
 
     @property
@@ -247,6 +265,10 @@ class InfoOptions:
     blendshapes: OptionalPath = None
     """Also write a .csv here: ARKit's 52 blendshapes of every actor in every frame; needs the Face
     Landmarker bundle (`ned assets`)."""
+    overwrite: bool = False
+    """Replace files of these names that this program did not make."""
+    max_megapixels: float = LARGEST_PICTURE
+    """Larger pictures are refused."""
 
 
 def is_still_name(path: Path) -> bool:

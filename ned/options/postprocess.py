@@ -9,6 +9,7 @@ from typing import Annotated, Literal, get_args
 from tyro.conf import Positional, arg
 
 from ned.core.errors import InputError
+from ned.core.film.encoder import Quality
 
 Method = Literal["pyramid", "copy_paste", "poisson"]
 Place = Literal["frame", "crop", "box"]
@@ -30,8 +31,10 @@ class PostprocessOptions:
     ./checkpoints where there is one), else the warp."""
     shading: float = 1.0
     """With warp and hybrid: strength of the light and shade of new folds, 0 to 1."""
-    codec: str = "libx264"
-    """The films' encoder, as for `ned direct`."""
+    quality: Quality = "delivery"
+    """How the films are encoded: draft (fast), delivery (looks like the source) or master."""
+    codec: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    """The films' encoder, as for `ned direct`; by default the container's."""
     which_epoch: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """The renderer's epoch; by default the latest, or 20 of a folder that NED trained."""
     gpu_ids: Annotated[str, arg(metavar="ID")] = "auto"

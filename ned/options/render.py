@@ -132,6 +132,8 @@ class ExportRendererOptions:
     """The file to write, such as renderer.onnx."""
     which_epoch: Name = None
     """The epoch to use; by default the latest, or 20 of a folder that NED trained."""
+    overwrite: bool = False
+    """Replace a file of this name that this program did not make."""
 
 
 def device_of(gpu_ids: str) -> str:

@@ -180,7 +180,8 @@ def save_tensors(path: Path, value: Any) -> None:
     partial = Partial(path)
     try:
         try:
-            torch.save(value, partial.path)
+            with partial.address.open("wb") as file:
+                torch.save(value, file)
         except (RuntimeError, OSError) as error:  # torch tells of a full disk in its own way
             raise OutputError(
                 f"{quoted(path)} cannot be written: {reason(error)[:120]}; what it held before is "

@@ -179,8 +179,10 @@ def test_what_cannot_be_done_is_refused_in_one_line(
     [
         ("a/clip.mp4", {"emotion": ("happy",)}, "a/clip_happy.mp4"),
         ("clip.MOV", {"emotion": ("happy:0.5+sad", "angry")}, "clip_happy_sad_angry.MOV"),
-        ("clip.webm", {"emotion": ("../../x",)}, "clip_x.mp4"),
-        ("clip", {"emotion": ("表",)}, "clip_directed.mp4"),
+        ("clip.webm", {"emotion": ("../../x",)}, "clip_x.webm"),
+        ("clip", {"emotion": ("表",)}, "clip_directed.mkv"),
+        ("clip.wmv", {"emotion": ("sad",)}, "clip_sad.mkv"),
+        ("clip.gif", {"emotion": ("sad",)}, "clip_sad.mp4"),
         ("face.png", {"timeline": "0:happy"}, "face_directed.mp4"),
         ("clip.mkv", {"reference": Path("b/other.mp4")}, "clip_as_other.mkv"),
     ],

@@ -28,6 +28,7 @@ from ned.core.errors import AssetError, InputError, NoFaceError, OutputError
 from ned.core.face import similarity
 from ned.core.face.performance import Performance
 from ned.core.face.track import Track
+from ned.core.files import partial
 from ned.core.files.actor import Actor
 from ned.core.files.frame_files import read_numbers
 from ned.core.film.clip import Clip
@@ -222,18 +223,18 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(
     short_clip: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = folder_of(tmp_path / "actor", short_clip)
-    original, count = Path.write_bytes, 0
+    original, count = partial.write_all, 0
 
-    def fill(self: Path, data: bytes) -> int:
+    def fill(file: int, data: bytes) -> None:
         nonlocal count
-        count += self.name.endswith(".png.partial")
+        count += data.startswith(b"\x89PNG")
         if count > 20:
-            original(self, data[: len(data) // 2])
+            original(file, data[: len(data) // 2])
             raise OSError(errno.ENOSPC, "No space left on device")
-        return original(self, data)
+        original(file, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", fill)
+        patch.setattr(partial, "write_all", fill)
         with pytest.raises(OutputError, match="No space left on device"):
             preprocess(PreprocessOptions(folder, "test"))
     assert not list(folder.rglob("*.partial"))

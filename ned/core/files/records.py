@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ned.core.errors import OutputError, quoted
-from ned.core.files.partial import Partial, output_errors
+from ned.core.files.partial import Partial, output_errors, write_hidden
 
 _BLOCK = 1 << 22  # bytes
 
@@ -139,14 +139,13 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OutputError: The disk is full or does not let us.
     """
-    hidden = path.with_name(f".{path.name}.partial")
     with output_errors(path):
         try:
-            try:
-                hidden.write_bytes(data)
-            except FileNotFoundError:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                hidden.write_bytes(data)
+            hidden = write_hidden(path, data)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            hidden = write_hidden(path, data)
+        try:
             hidden.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):

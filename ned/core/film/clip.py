@@ -7,6 +7,7 @@ replaces samples inside the face and leaves every other sample of the source unt
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import logging
 import math
 from collections.abc import Iterator
@@ -17,22 +18,28 @@ from typing import Any
 
 import av
 import av.container
-import cv2
 import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from ned.core.errors import InputError, quoted, reason
-from ned.core.film.packets import exact, is_cover, mute, open_source, packets_of
+from ned.core.film.hdr import Hdr
+from ned.core.film.image_files import is_picture, read_image
+from ned.core.film.limits import LARGEST_PICTURE, require_size
+from ned.core.film.packets import Told, exact, is_cover, mute, open_source, packets_of
 from ned.core.film.planes import (
     FULL_RANGE,
     LIMITED_RANGE,
     MATRIX_OF_SPACE,
     Colour,
     Orientation,
+    Plane,
     Planes,
+    alpha_of,
     colour_of,
     convert,
+    depth_of,
+    has_alpha,
     picture_from_planes,
     planar_format,
     planar_picture,
@@ -47,18 +54,7 @@ log = logging.getLogger(__name__)
 
 _STANDARD_RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)]
 _STANDARD_RATES += [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
-_SILENT = 0  # OpenCV's log level
-_IMAGE_MAGIC = (
-    b"\x89PNG\r\n",
-    b"\xff\xd8\xff",
-    b"BM",
-    b"II*\0",
-    b"MM\0*",
-    b"\0\0\0\x0cjP",
-    b"#?RADIANCE",
-    b"\x76\x2f\x31\x01",
-    *(b"P%d%c" % (kind, space) for kind in range(1, 7) for space in b" \n\t"),
-)
+_UNDATED = {"h264", "hevc", "m4v", "mpegvideo", "mjpeg", "vc1", "obu", "av1"}  # raw streams
 
 
 @dataclass(frozen=True)
@@ -85,6 +81,7 @@ class Frame:
         duration: in units of `clip.time_base`; None where the source does not say.
         planes: Y (H, W), U and V (h, w), uint8, or uint16 in [0, 1023] for 10 bits. Read-only:
             they may be the decoder's own memory. Edit copies and hand them to `with_planes`.
+        alpha: (H, W) opacity in the planes' type, 0 to 255 or 1023; None where the clip has none.
     """
 
     clip: Clip = field(repr=False)
@@ -94,6 +91,7 @@ class Frame:
     duration: int | None
     planes: Planes = field(repr=False)
     picture: av.VideoFrame | None = field(default=None, repr=False)
+    alpha: Plane | None = field(default=None, repr=False)
 
     def with_planes(self, planes: Planes) -> Frame:
         """The same frame with other samples.
@@ -149,6 +147,12 @@ class Clip:
         audio: what the audio streams hold.
         interlaced: True where the first frame says so.
         is_image: True for a still image.
+        alpha: True where pixels say how opaque they are; frames have it as a plane of their own.
+        hdr: what HDR10 says of the display that the film was graded on.
+        ordered: False where the container keeps no times of presentation (AVI, raw streams):
+            frames get those of decoding, in their order, or follow each other at `frame_rate`.
+        largest: megapixels that a picture may have.
+        told: the warnings about it that were said.
     """
 
     path: Path
@@ -170,6 +174,11 @@ class Clip:
     audio: tuple[AudioStream, ...] = ()
     interlaced: bool = False
     is_image: bool = False
+    alpha: bool = False
+    hdr: Hdr | None = None
+    ordered: bool = True
+    largest: float = LARGEST_PICTURE
+    told: Told = field(default_factory=Told, compare=False, repr=False)
 
     @classmethod
     def open(
@@ -178,6 +187,7 @@ class Clip:
         *,
         duration: float | None = None,
         frame_rate: Fraction = Fraction(25),
+        largest: float = LARGEST_PICTURE,
     ) -> Clip:
         """Read what a file holds, up to its first decodable picture.
 
@@ -185,16 +195,17 @@ class Clip:
             path: a video, or an image.
             duration: seconds for which an image is shown; for images only.
             frame_rate: frames per second of an image's clip; ignored for videos.
+            largest: megapixels that a picture may have; larger ones are refused undecoded.
 
         Raises:
             InputError: There is no picture to be had from the file, or the duration does not fit.
         """
         path = Path(path)
-        if _is_image(path):
-            return _open_image(path, duration, frame_rate)
+        if is_picture(path):
+            return _open_image(path, duration, frame_rate, largest)
         if duration is not None:
             raise InputError(f"{quoted(path)} is a video; leave --duration to still images")
-        return _open_video(path)
+        return _open_video(path, largest)
 
     @property
     def rotation(self) -> int:
@@ -231,6 +242,19 @@ class Clip:
         """Code of neutral chroma."""
         return 1 << (self.bit_depth - 1)
 
+    def frame_times(self) -> NDArray[np.float64]:
+        """(T,) seconds of every frame after the first, in order, without decoding."""
+        if self.is_image:
+            return np.arange(self.frame_count or 0) * float(self.time_base)
+        with open_source(self.path, self.largest) as container:
+            stream: Any = container.streams[self.stream_index]
+            packets = [p for p in packets_of(container, stream, self.path, self.told) if p.size]
+        dated = [p.pts if self.ordered and p.pts is not None else p.dts for p in packets]
+        moments = sorted(moment for moment in dated if moment is not None)
+        if not moments:
+            return np.arange(len(packets)) / float(self.frame_rate)
+        return (np.array(moments) - moments[0]) * float(self.time_base)
+
     def frames(self) -> Iterator[Frame]:
         """Decode from the beginning, one frame at a time; every call starts anew.
 
@@ -238,29 +262,46 @@ class Clip:
         pictures in the middle are skipped or concealed as FFmpeg can, and the log says how many.
 
         Raises:
-            InputError: The file has gone or cannot be read any more.
+            InputError: The file has gone or cannot be read any more, or pictures change their
+                size midway.
         """
         return _image_frames(self) if self.is_image else _video_frames(self)
 
 
 class _Decoder:
-    """Pictures of one video stream in order of presentation; counts what was damaged."""
+    """Pictures of one video stream in order of presentation; counts what was damaged.
 
-    def __init__(self, container: av.container.InputContainer, index: int, path: Path) -> None:
+    Attributes:
+        damaged: pictures that could not be decoded as they were.
+        lost: packets before which others were lost on the way (transport streams).
+        queue: times of decoding that no picture has been given yet, smallest first.
+    """
+
+    def __init__(
+        self, container: av.container.InputContainer, index: int, path: Path, told: Told
+    ) -> None:
         self.container = container
         self.path = path
-        self.damaged = 0
+        self.told = told
+        self.damaged = self.lost = 0
+        self.queue: list[int] = []
         self.stream: Any = container.streams[index]
         for stream in container.streams:
             if stream.index != index:
                 mute(stream)
 
     def __iter__(self) -> Iterator[av.VideoFrame]:
-        for packet in packets_of(self.container, self.stream, self.path):
+        for packet in packets_of(self.container, self.stream, self.path, self.told):
+            self.lost += bool(packet.is_corrupt)
+            if packet.size and packet.dts is not None:
+                heapq.heappush(self.queue, packet.dts)
             try:
                 pictures = self.stream.decode(packet)
             except FFmpegError as error:
                 self.damaged += 1
+                if packet.dts in self.queue:
+                    self.queue.remove(packet.dts)
+                    heapq.heapify(self.queue)
                 log.debug("%s: packet at %s: %s", quoted(self.path), packet.pts, reason(error))
                 continue
             for picture in pictures:
@@ -268,8 +309,9 @@ class _Decoder:
                 yield picture
 
 
-def _open_video(path: Path) -> Clip:
-    with open_source(path) as container:
+def _open_video(path: Path, largest: float) -> Clip:
+    told = Told()
+    with open_source(path, largest) as container:
         streams: list[Any] = [s for s in container.streams.video if not is_cover(s)]
         if not streams:
             kind = "only audio" if container.streams.audio else "no video"
@@ -278,21 +320,37 @@ def _open_video(path: Path) -> Clip:
         stream = best if best is not None and not is_cover(best) else streams[0]
         if stream.codec_context is None:
             raise InputError(f"{quoted(path)}: there is no decoder for its video; transcode it")
-        picture = next(iter(_Decoder(container, stream.index, path)), None)
+        decoder = _Decoder(container, stream.index, path, told)
+        picture = next(iter(decoder), None)
         if picture is None:
             raise InputError(f"{quoted(path)}: no picture can be decoded; the file is damaged")
+        require_size(path, picture.width, picture.height, largest)
 
-        matrix = _side_data(picture).get("DISPLAYMATRIX")
+        side_data: Any = picture.side_data
+        matrix = side_data.get("DISPLAYMATRIX")
         orientation = Orientation.from_display_matrix(bytes(matrix)) if matrix else Orientation()
         coded_size = width, height = picture.width, picture.height
         name = picture.format.name
         aspect = exact(stream.sample_aspect_ratio)
         rate, variable = _rate_of(stream)
+        undated = container.format.name in _UNDATED and picture.pts is None
+        if undated:
+            variable = False
+            told.warn(
+                path,
+                f"it tells no times, {float(rate):.6g} frames/s are assumed; "
+                "put it into .mkv to tell others",
+            )
         time_base = Fraction(stream.time_base)
         seconds = _duration_of(stream, container)
         count = stream.frames or (round(seconds * rate) if seconds else None)
+        if not count:
+            count = _count_packets(path, stream.index, largest)
+        ordered = not undated and container.format.name != "avi"
         start = picture.pts if picture.pts is not None else picture.dts
-        return Clip(
+        if not ordered:
+            start = min(decoder.queue, default=0)
+        clip = Clip(
             path=path,
             size=(height, width) if orientation.transposed else coded_size,
             coded_size=coded_size,
@@ -311,22 +369,62 @@ def _open_video(path: Path) -> Clip:
             stream_index=stream.index,
             audio=tuple(_describe(s) for s in container.streams.audio),
             interlaced=picture.interlaced_frame,
+            alpha=_is_transparent(picture),
+            hdr=Hdr.of(side_data),
+            ordered=ordered,
+            largest=largest,
+            told=told,
         )
+        _tell_what_is_lost(clip, stream)
+        return clip
+
+
+def _tell_what_is_lost(clip: Clip, stream: Any) -> None:
+    """Warn of what frames do not hold of the source."""
+    depth = depth_of(clip.source_format)
+    if depth > 10:
+        clip.told.warn(clip.path, f"its {depth} bits per sample become 10")
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    if tags.get("alpha_mode") == "1" and not clip.alpha:
+        clip.told.warn(clip.path, f"the transparency of its {clip.codec} cannot be read")
+
+
+def _is_transparent(picture: av.VideoFrame) -> bool:
+    """True if pictures of this kind say how opaque they are; RGB's must not all be opaque."""
+    name = picture.format.name
+    if not has_alpha(name):
+        return False
+    return name.startswith("yuva") or bool(np.any(alpha_of(picture, 8) < 255))
+
+
+def _count_packets(path: Path, index: int, largest: float) -> int | None:
+    """Packets of a stream, one for each picture, where the file does not say how many."""
+    with open_source(path, largest) as container:
+        stream = container.streams[index]
+        return sum(1 for packet in packets_of(container, stream, path, Told()) if packet.size)
 
 
 def _video_frames(clip: Clip) -> Iterator[Frame]:
     step = max(1, round(1 / (clip.frame_rate * clip.time_base)))
     previous, index, repaired = None, 0, 0
-    with open_source(clip.path) as container:
-        decoder = _Decoder(container, clip.stream_index, clip.path)
+    with open_source(clip.path, clip.largest) as container:
+        decoder = _Decoder(container, clip.stream_index, clip.path, clip.told)
         decoder.stream.codec_context.thread_type = "AUTO"
         for decoded in decoder:
             pts = decoded.pts if decoded.pts is not None else decoded.dts
+            earliest = heapq.heappop(decoder.queue) if decoder.queue else None
+            if not clip.ordered:
+                pts = earliest
             if pts is None:
                 pts = clip.first_pts if previous is None else previous + step
             if previous is not None and pts <= previous:
                 pts, repaired = previous + 1, repaired + 1
             duration = decoded.duration or None
+            if (decoded.width, decoded.height) != clip.coded_size:
+                raise InputError(_changed_size(clip, decoded, index, pts))
+            alpha = None
+            if clip.alpha:
+                alpha = clip.orientation.apply(alpha_of(decoded, clip.bit_depth))
             picture: av.VideoFrame | None = planar_picture(
                 decoded, clip.pixel_format, clip.matrix, clip.full_range, clip.coded_size
             )
@@ -334,23 +432,31 @@ def _video_frames(clip: Clip) -> Iterator[Frame]:
             if not clip.orientation.upside_up:
                 planes, picture = clip.orientation.apply_to_all(planes), None
             time = float((pts - clip.first_pts) * clip.time_base)
-            yield Frame(clip, index, pts, time, duration, planes, picture)
+            yield Frame(clip, index, pts, time, duration, planes, picture, alpha)
             previous, index = pts, index + 1
+    told = clip.told
+    if decoder.lost:
+        told.warn(clip.path, f"it is damaged, data are missing in {decoder.lost} places")
     if decoder.damaged:
-        log.warning("%s: %d damaged pictures", quoted(clip.path), decoder.damaged)
+        told.warn(clip.path, f"{decoder.damaged} damaged pictures")
     if repaired:
-        log.warning("%s: %d times ran backwards; moved on by one", quoted(clip.path), repaired)
+        told.warn(clip.path, f"{repaired} times ran backwards; moved on by one")
     if clip.frame_count and clip.duration and previous is not None:
         missing = clip.duration - float((previous - clip.first_pts) * clip.time_base)
         if index < 0.98 * clip.frame_count - 2 and missing > 0.5:
-            log.warning(
-                "%s: %d of %d frames could be decoded; the file is incomplete",
-                *(quoted(clip.path), index, clip.frame_count),
+            told.warn(
+                clip.path,
+                f"{index} of {clip.frame_count} frames could be decoded; the file is incomplete",
             )
 
 
-def _side_data(picture: Any) -> Any:
-    return picture.side_data
+def _changed_size(clip: Clip, picture: av.VideoFrame, index: int, pts: int) -> str:
+    (width, height), when = clip.coded_size, float((pts - clip.first_pts) * clip.time_base)
+    return (
+        f"{quoted(clip.path)}: frame {index} (at {when:.2f} s) is {picture.width}x"
+        f"{picture.height}, those before it {width}x{height}; cut the film there, or scale it "
+        "to one size"
+    )
 
 
 def _describe(stream: Any) -> AudioStream:
@@ -383,40 +489,14 @@ def _duration_of(stream: Any, container: av.container.InputContainer) -> float |
     return container.duration / 1_000_000 if container.duration else None
 
 
-def _is_image(path: Path) -> bool:
-    try:
-        if not path.is_file():  # opening a pipe would wait for its other end
-            return False
-        with path.open("rb") as file:
-            start = file.read(16)
-    except (OSError, ValueError):
-        return False
-    return start.startswith(_IMAGE_MAGIC) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
-
-
-def _read_image(path: Path) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB, upright as the file's EXIF orientation asks."""
-    level = cv2.getLogLevel()
-    try:
-        cv2.setLogLevel(_SILENT)  # the error below says it all
-        pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    except (cv2.error, OSError) as error:
-        raise InputError(f"{quoted(path)} is an image that cannot be read") from error
-    finally:
-        cv2.setLogLevel(level)
-    if pixels is None:
-        raise InputError(f"{quoted(path)} is a damaged image, or of an unknown kind; save it anew")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
-
-
-def _open_image(path: Path, duration: float | None, frame_rate: Fraction) -> Clip:
+def _open_image(path: Path, duration: float | None, frame_rate: Fraction, largest: float) -> Clip:
     if duration is None:
         raise InputError(f"{quoted(path)} is a still image; pass --duration SECONDS for its clip")
     if not (math.isfinite(duration) and duration > 0) or frame_rate <= 0:
         raise InputError(
             f"a still image cannot last {duration} s at {frame_rate} frames/s; both must be > 0"
         )
-    height, width = _read_image(path).shape[:2]
+    height, width = read_image(path, largest).shape[:2]
     rate = Fraction(frame_rate)
     count = max(1, round(duration * rate))
     return Clip(
@@ -437,11 +517,12 @@ def _open_image(path: Path, duration: float | None, frame_rate: Fraction) -> Cli
         codec="image",
         stream_index=-1,
         is_image=True,
+        largest=largest,
     )
 
 
 def _image_frames(clip: Clip) -> Iterator[Frame]:
-    pixels = av.VideoFrame.from_ndarray(_read_image(clip.path), "rgb24")
+    pixels = av.VideoFrame.from_ndarray(read_image(clip.path, clip.largest), "rgb24")
     if (pixels.width, pixels.height) != clip.size:
         raise InputError(f"{quoted(clip.path)} changed while it was in use; start again")
     picture = convert(pixels, clip.pixel_format, clip.matrix, FULL_RANGE, LIMITED_RANGE)

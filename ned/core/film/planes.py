@@ -121,6 +121,48 @@ def planar_format(source_format: str, transposed: bool = False) -> str:
     return f"yuv{chroma}p10le" if depth > 8 else f"yuv{chroma}p"
 
 
+def has_alpha(source_format: str) -> bool:
+    """True if a pixel format of FFmpeg can say how opaque each pixel is."""
+    description = av.VideoFormat(source_format, 16, 16)
+    return description.has_palette or any(part.is_alpha for part in description.components)
+
+
+def depth_of(source_format: str) -> int:
+    """Bits per sample of a pixel format of FFmpeg."""
+    return max(part.bits for part in av.VideoFormat(source_format, 16, 16).components)
+
+
+def alpha_of(picture: av.VideoFrame, bit_depth: int) -> Plane:
+    """(H, W) opacity of a decoded picture whose format has it, in `bit_depth` (8 or 10) bits."""
+    name = picture.format.name
+    if name.startswith("yuva"):
+        bits = depth_of(name)
+        plane = _rows(picture.planes[3], np.uint16 if bits > 8 else np.uint8)
+    else:
+        bits = 16 if depth_of(name) > 8 else 8
+        plane = picture.reformat(format="rgba64le" if bits > 8 else "rgba").to_ndarray()[..., 3]
+    return rescaled(plane, bits, bit_depth)
+
+
+def rescaled(plane: NDArray[Any], bits: int, wanted: int) -> Plane:
+    """Samples of so many bits in another number of them; the largest stays the largest."""
+    dtype: Any = np.uint16 if wanted > 8 else np.uint8
+    if bits == wanted:
+        return plane.astype(dtype)
+    top, new_top = (1 << bits) - 1, (1 << wanted) - 1
+    return ((plane.astype(np.uint32) * new_top + top // 2) // top).astype(dtype)
+
+
+def with_alpha(picture: av.VideoFrame, alpha: Plane, pixel_format: str) -> av.VideoFrame:
+    """A planar picture with a plane of opacity (H, W) added; `pixel_format` begins with yuva."""
+    result = av.VideoFrame(picture.width, picture.height, pixel_format)
+    *colours, opacity = result.planes
+    for target, source in zip(colours, planes_of(picture), strict=True):
+        _rows(target, source.dtype)[:] = source
+    _rows(opacity, alpha.dtype)[:] = alpha
+    return result
+
+
 def planes_of(picture: av.VideoFrame) -> Planes:
     """Read-only views of a planar YUV picture's samples, without its row padding."""
     dtype = np.uint16 if picture.format.name.endswith("10le") else np.uint8

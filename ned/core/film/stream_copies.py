@@ -1,4 +1,7 @@
-"""Copies: everything of a source but the edited picture, packet for packet."""
+"""Copies: everything of a source but the edited picture, packet for packet.
+
+Sound that the target cannot hold is converted on the way.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +20,34 @@ from av.error import FFmpegError, InvalidDataError
 
 from ned.core.errors import OutputError, quoted, reason
 from ned.core.film.clip import Clip
+from ned.core.film.encoder import SoundChoice
 from ned.core.film.packets import ANY_TAGS, exact, is_cover, mute, packets_of
+from ned.core.film.sound_track import (
+    SoundEncoder,
+    assume_layout,
+    sound_encoder,
+    sound_name,
+    unfit_sound,
+)
 
 log = logging.getLogger(__name__)
 
 _MOST_UNDATED = 64
+_STALE_TAGS = {
+    *("encoder", "rotate", "duration", "bps", "number_of_frames", "number_of_bytes", "alpha_mode"),
+}
 _BRAND_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 
 
 class Copies:
     """Streams that go from the source to the target packet for packet, as time goes on."""
 
-    def __init__(self, source: Any, path: Path, format_name: str) -> None:
+    def __init__(self, source: Any, path: Path, format_name: str, clip: Clip) -> None:
         self.source = source
         self.path = path
         self.format_name = format_name
+        self.clip = clip
+        self._encoders: dict[int, SoundEncoder] = {}
         self._streams: dict[int, Any] = {}
         self._last: dict[int, int] = {}
         self._lost: dict[int, int] = {}
@@ -39,22 +55,81 @@ class Copies:
         self._waiting: Any = None
         self._packets: Iterator[Any] = iter(())
 
-    def can_hold(self, stream: Any) -> bool:
-        """True where the target's container takes the stream; a stream left out is logged."""
-        if stream.type == "data" and stream.name in (None, "bin_data"):
-            return False  # QuickTime's time code and chapter tracks: the muxer makes its own
-        problem = "a cover picture" if is_cover(stream) else _trial(stream, self.format_name)
-        if problem is None:
-            return True
-        log.warning(
-            "%s: %s stream %d is left out, %s cannot hold it (%s)",
-            *(quoted(self.path), stream.type, stream.index, self.path.suffix, problem),
-        )
-        return False
+    def kept(self, wanted: SoundChoice) -> dict[Any, str | None]:
+        """The source's streams that go into the target, and the encoder of converted sound.
 
-    def add(self, target: Any, stream: Any) -> None:
-        """Begin a copy of one stream in the target."""
-        self._streams[stream.index] = _add_copy(target, stream)
+        What is left out or converted is told.
+
+        Raises:
+            OutputError: A stream of sound cannot be kept as the settings want it.
+        """
+        streams: list[Any] = list(self.source.streams) if self.source is not None else []
+        return {
+            stream: encoder
+            for stream in streams
+            for held, encoder in [self._plan(stream, wanted)]
+            if held
+        }
+
+    def _plan(self, stream: Any, wanted: SoundChoice) -> tuple[bool, str | None]:
+        """Whether a stream goes into the target, and the encoder of converted sound."""
+        if stream.index == self.clip.stream_index:
+            return True, None
+        if stream.type == "data" and stream.name in (None, "bin_data"):
+            return False, None  # QuickTime's time code and chapter tracks: muxers make their own
+        if stream.type == "audio":
+            return self._plan_sound(stream, wanted)
+        problem = "a cover picture" if is_cover(stream) else trial(stream, self.format_name)
+        if problem is not None:
+            self.clip.told.warn(
+                self.path,
+                f"{stream.type} stream {stream.index} is left out, {self.path.suffix} cannot hold "
+                f"it ({problem})",
+            )
+        return problem is None, None
+
+    def _plan_sound(self, stream: Any, wanted: SoundChoice) -> tuple[bool, str | None]:
+        if wanted == "none":
+            return False, None
+        told, kind = self.clip.told, self.format_name
+        context = stream.codec_context
+        name = context.name if context is not None else "unknown"
+        assume_layout(stream)
+        fits = trial(stream, kind) is None
+        encoder = sound_encoder(stream, wanted, fits, kind)
+        what = f"sound stream {stream.index} ({name})"
+        if encoder is None:
+            if not fits:
+                raise OutputError(unfit_sound(self.path, kind, f"{name} (stream {stream.index})"))
+            return True, None
+        if context is None:
+            told.warn(self.path, f"{what} is left out, there is no decoder for it")
+            return False, None
+        if wanted == "auto":
+            told.warn(
+                self.path,
+                f"{what} becomes {sound_name(encoder)}, {self.path.suffix} cannot hold it as it is",
+            )
+        return True, encoder
+
+    def add(self, target: Any, stream: Any, encoder: str | None) -> None:
+        """Begin a copy, or a conversion, of one stream in the target."""
+        if encoder is None:
+            self._streams[stream.index] = add_copy(target, stream)
+            return
+        context = stream.codec_context
+        made = SoundEncoder(
+            target,
+            self.path,
+            self.format_name,
+            encoder,
+            context.sample_rate,
+            context.layout.name,
+        )
+        made.stream.metadata.update(lasting_tags(stream))
+        made.stream.disposition = int(stream.disposition)
+        self._encoders[stream.index] = made
+        self._streams[stream.index] = made.stream
 
     def start(self, target: Any, shift: Fraction) -> None:
         """Begin to read; the target's header has been written."""
@@ -67,7 +142,7 @@ class Copies:
                 mute(stream)
         if self._streams:
             wanted = [self.source.streams[index] for index in self._streams]
-            self._packets = packets_of(self.source, wanted, Path(self.source.name[5:]))
+            self._packets = packets_of(self.source, wanted, self.clip.path, self.clip.told)
 
     def advance(self, until: Fraction | None) -> None:
         """Write the packets that are due up to a time in the target, or all that are left."""
@@ -89,10 +164,12 @@ class Copies:
             for packets in self._undated.values():
                 for packet in packets:
                     self._write(packet)
+            for index, encoder in self._encoders.items():
+                self._encode(index, self._decoded(index, None))
+                encoder.finish()
             for index, count in self._lost.items():
-                log.warning(
-                    "%s: %d packets of stream %d were left out, they are damaged",
-                    *(quoted(self.path), count, index),
+                self.clip.told.warn(
+                    self.path, f"{count} packets of stream {index} were left out, they are damaged"
                 )
 
     def _date(self, packet: Any) -> list[Any]:
@@ -122,6 +199,9 @@ class Copies:
 
     def _write(self, packet: Any) -> None:
         index = packet.stream_index
+        if index in self._encoders:
+            self._encode(index, self._decoded(index, packet))
+            return
         stream = self._streams[index]
         factor = Fraction(packet.time_base) / stream.time_base
         shift = self._shift / stream.time_base
@@ -138,6 +218,12 @@ class Copies:
         duration = packet.duration or 0
         if not duration and self.source.streams[index].type == "video":
             duration = self._step(packet)  # or the film would end before its last picture
+        if self.format_name == "avi" and when < 0:
+            # AVI has no place for an encoder's first samples, which are before the sound's
+            # beginning: its muxer would let all pictures wait for them.
+            if when + _nearest(duration * factor) <= 0:
+                return
+            when = 0
         packet.duration = _nearest(duration * factor)
         packet.dts, packet.pts = when, max(pts, when)
         packet.time_base = stream.time_base
@@ -151,6 +237,20 @@ class Copies:
             log.debug("%s: stream %d: %s", quoted(self.path), index, reason(error))
         else:
             self._last[index] = when
+
+    def _decoded(self, index: int, packet: Any) -> list[Any]:
+        """Frames of sound that a packet holds, or at the end those that are left."""
+        try:
+            return self.source.streams[index].decode(packet)
+        except FFmpegError as error:
+            self._lost[index] = self._lost.get(index, 0) + 1
+            log.debug("%s: stream %d: %s", quoted(self.path), index, reason(error))
+            return []
+
+    def _encode(self, index: int, frames: list[Any]) -> None:
+        for frame in frames:
+            if frame.pts is not None:
+                self._encoders[index].write(frame, frame.pts * frame.time_base - self._shift)
 
     def close(self) -> None:
         """Let go of the source."""
@@ -180,18 +280,21 @@ def open_target(path: Path, format_name: str, clip: Clip, kept: list[Any], offse
     )
 
 
-def _add_copy(target: Any, stream: Any) -> Any:
+def add_copy(target: Any, stream: Any) -> Any:
+    """A stream of the target for another one's packets."""
     copy = target.add_stream_from_template(stream, opaque=True)
+    if stream.type == "audio":
+        assume_layout(copy)
     copy.disposition = int(stream.disposition)
     copy.metadata.update(stream.metadata)
     return copy
 
 
-def _trial(stream: Any, format_name: str) -> str | None:
+def trial(stream: Any, format_name: str) -> str | None:
     """Why a container refuses a stream, found out by trying in memory; None where it does not."""
     try:
         target = av.open(io.BytesIO(), "w", format=format_name, **ANY_TAGS)
-        _add_copy(target, stream)
+        add_copy(target, stream)
         target.start_encoding()
         target.close()
     except (FFmpegError, OSError, ValueError) as error:
@@ -199,13 +302,13 @@ def _trial(stream: Any, format_name: str) -> str | None:
     return None
 
 
-def require_sound(path: Path, wanted: list[Any], kept: list[Any]) -> None:
-    audio = [stream for stream in wanted if stream.type == "audio"]
-    if audio and not any(stream.type == "audio" for stream in kept):
-        name = audio[0].codec_context.name if audio[0].codec_context is not None else "unknown"
-        raise OutputError(
-            f"{path.suffix} cannot hold the audio ({name}); choose .mkv, or leave the audio out"
-        )
+def lasting_tags(stream: Any) -> dict[str, str]:
+    """A stream's metadata without what was only true of its old encoding."""
+    return {
+        key: value
+        for key, value in stream.metadata.items()
+        if key.lower().split("-")[0] not in _STALE_TAGS and not key.startswith("_STATISTICS")
+    }
 
 
 def common_shift(starts: list[Fraction], time_bases: list[Fraction]) -> Fraction:

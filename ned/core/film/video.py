@@ -1,16 +1,15 @@
 """VideoWriter: frames back into a video that keeps everything else of its source.
 
-Timestamps, colour tags, bit depth and pixel shape are the source's; audio, subtitles, chapters
-and attachments are copied packet for packet. A file appears under its name when it is complete.
+Timestamps, colour tags, bit depth, transparency and pixel shape are the source's; sound,
+subtitles, chapters and attachments are copied packet for packet where the container can hold
+them. A file appears under its name when it is complete.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -19,46 +18,31 @@ from typing import Any
 import av
 from av.error import FFmpegError
 
-from ned.core.errors import InputError, OutputError, quoted, reason
+from ned.core.errors import InputError, OutputError, quoted
 from ned.core.files.partial import Partial, output_errors
 from ned.core.film.clip import Clip, Frame
-from ned.core.film.encoder import EncoderSettings
+from ned.core.film.encoder import FORMATS, EncoderSettings, SoundChoice
 from ned.core.film.packets import open_source
+from ned.core.film.picture_encoder import FIXED_RATE_CODECS, add_encoder, chosen_codec
 from ned.core.film.planes import (
     FULL_RANGE,
     LIMITED_RANGE,
     convert,
+    depth_of,
     picture_from_planes,
-    subsampling_of,
+    rescaled,
+    with_alpha,
 )
-from ned.core.film.stream_copies import Copies, common_shift, copy_tags, open_target, require_sound
-
-log = logging.getLogger(__name__)
-
-FORMATS = {
-    ".mp4": "mp4",
-    ".m4v": "mp4",
-    ".mov": "mov",
-    ".mkv": "matroska",
-    ".webm": "webm",
-    ".avi": "avi",
-}
-_QUALITY_OPTIONS = {
-    "libx264": ("crf", "preset"),
-    "libx265": ("crf", "preset"),
-    "libvpx-vp9": ("crf",),
-    "libaom-av1": ("crf",),
-    "libsvtav1": ("crf",),
-}
-_PRESETS = (
-    *("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
-    *("slow", "slower", "veryslow", "placebo"),
+from ned.core.film.sound_track import NewTrack, Replacement
+from ned.core.film.stream_copies import (
+    Copies,
+    add_copy,
+    common_shift,
+    copy_tags,
+    lasting_tags,
+    open_target,
+    trial,
 )
-_QUANTISER_CODECS = {"mpeg4", "mpeg2video"}  # they know no crf, only a quantiser
-_BEST_QUANTISER = 2 * 118
-_EVEN_SIZE_CODECS = {"libx264", "libx265", "libsvtav1"}
-_FIXED_RATE_CODECS = {"mpeg4", "mpeg2video"}  # their clocks cannot count in 1/90000 s
-_STALE_TAGS = {"encoder", "rotate", "duration", "bps", "number_of_frames", "number_of_bytes"}
 
 
 def check_output(source: str | Path, output: str | Path) -> None:
@@ -72,14 +56,39 @@ def check_output(source: str | Path, output: str | Path) -> None:
     Partial(Path(output)).discard()
 
 
-def remux(clip: Clip, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Copy a clip with everything in it, pictures included, without encoding anything again.
+def copying_problem(clip: Clip, path: str | Path) -> str | None:
+    """Why a clip's pictures cannot be copied into a file as they are; None where they can."""
+    path = Path(path)
+    if clip.is_image:
+        return "it is a still image"
+    format_name = FORMATS.get(path.suffix.lower(), "")
+    same = FORMATS.get(clip.path.suffix.lower()) == format_name
+    with open_source(clip.path, clip.largest) as source:
+        stream = source.streams[clip.stream_index]
+        problem = trial(stream, format_name)
+        if problem is not None:
+            return f"{path.suffix} cannot hold {clip.codec} as it is"
+        if not clip.ordered and not same:
+            return f"{quoted(clip.path)} tells no times of presentation"
+        if format_name == "avi" and not same and stream.codec_context.has_b_frames:
+            return ".avi has no place for the times of B-frames"
+    return None
+
+
+def remux(
+    clip: Clip,
+    path: str | Path,
+    metadata: Mapping[str, str] | None = None,
+    sound: SoundChoice = "auto",
+) -> None:
+    """Copy a clip with everything in it, pictures included, without encoding them again.
 
     Args:
         clip: a video, not an image.
         path: the new file; its suffix chooses the container.
         metadata: further tags of the file. Without any, and with the source's own kind of
-            container, the result is the source byte for byte.
+            container and sound, the result is the source byte for byte.
+        sound: what becomes of the sound, as in `EncoderSettings`.
 
     Raises:
         InputError: The clip is an image.
@@ -89,13 +98,17 @@ def remux(clip: Clip, path: str | Path, metadata: Mapping[str, str] | None = Non
     if clip.is_image:
         raise InputError(f"{quoted(clip.path)} is a still image; it has no streams to copy")
     format_name = _check_names(clip.path, path)
+    problem = copying_problem(clip, path)
+    if problem is not None:
+        raise OutputError(f"{problem}; choose .mkv, or let it be encoded anew")
     partial = Partial(path)
+    whole = not metadata and sound in ("auto", "copy")
     try:
-        if not metadata and FORMATS.get(clip.path.suffix.lower()) == format_name:
+        if whole and FORMATS.get(clip.path.suffix.lower()) == format_name:
             with output_errors(path):
-                shutil.copyfile(clip.path, partial.path)
+                shutil.copyfile(clip.path, partial.address)
         else:
-            _remux_into(clip, path, partial, format_name, metadata or {})
+            _remux_into(clip, path, partial, format_name, metadata or {}, sound)
         partial.publish()
     finally:
         partial.discard()
@@ -108,6 +121,9 @@ class VideoWriter:
     exception nothing is left behind. One frame goes out per frame written, at the same time.
     4:2:0 pictures of odd size become 4:4:4 for codecs that need even sizes. Matroska counts in
     milliseconds and AVI in frames: times are rounded to that when they come from elsewhere.
+
+    Attributes:
+        frame_count: how many frames were written.
     """
 
     def __init__(
@@ -116,6 +132,9 @@ class VideoWriter:
         clip: Clip,
         settings: EncoderSettings | None = None,
         metadata: Mapping[str, str] | None = None,
+        *,
+        sound: Replacement | None = None,
+        finish: Callable[[Path], None] | None = None,
     ) -> None:
         """Prepare; the file is begun on entering the context.
 
@@ -124,22 +143,41 @@ class VideoWriter:
             clip: the source of the frames.
             settings: how to encode; None for the defaults.
             metadata: further tags of the file, over those of the source.
+            sound: takes the place of the source's sound: a file with sound, samples, or packets
+                of a source that stays open; its zero is the first picture.
+            finish: a last step, given the complete file before it takes its name; it may change
+                or replace that file. If it raises, nothing is published.
         """
         self.path = Path(path)
         self.clip = clip
         self.settings = settings or EncoderSettings()
         self.metadata = dict(metadata or {})
+        self.sound = sound
+        self.finish = finish
         self.frame_count = 0
         self._partial: Partial | None = None
         self._container: Any = None
         self._copies: Copies | None = None
+        self._new_track: NewTrack | None = None
+
+    def check(self) -> None:
+        """Find out, before any long work, whether frames can be written; nothing is left behind.
+
+        Raises:
+            InputError, OutputError: As on entering the context.
+        """
+        try:
+            self.__enter__()
+        finally:
+            self._abandon()
 
     def __enter__(self) -> VideoWriter:
         """Begin the file.
 
         Raises:
             InputError: The codec, its options or the pixel format do not exist.
-            OutputError: The file cannot be written, or its container cannot hold the codec.
+            OutputError: The file cannot be written, or its container cannot hold the codec or
+                the sound.
         """
         format_name = _check_names(self.clip.path, self.path)
         self._partial = Partial(self.path)
@@ -195,74 +233,48 @@ class VideoWriter:
     def _begin(self, format_name: str) -> None:
         assert self._partial is not None
         clip, target = self.clip, None
-        source = None if clip.is_image else open_source(clip.path)
-        self._copies = copies = Copies(source, self.path, format_name)
-        wanted: list[Any] = list(source.streams) if source is not None else []
-        if self.settings.audio == "none":
-            wanted = [stream for stream in wanted if stream.type != "audio"]
-        kept = [s for s in wanted if s.index == clip.stream_index or copies.can_hold(s)]
-        require_sound(self.path, wanted, kept)
+        source = None if clip.is_image else open_source(clip.path, clip.largest)
+        self._copies = copies = Copies(source, self.path, format_name, clip)
+        wanted = self.settings.sound
+        if self.sound is not None:
+            self._new_track = NewTrack(self.sound, self.path, format_name, wanted)
+            wanted = "none"
+        kept = copies.kept(wanted)
 
         starts = [s.start_time * s.time_base for s in kept if s.start_time is not None]
         starts.append(clip.first_pts * clip.time_base)
         shift = common_shift(starts, [clip.time_base, *(s.time_base for s in kept if s.time_base)])
         offset = any(start != shift for start in starts)
         with output_errors(self.path):
-            target = open_target(self._partial.path, format_name, clip, kept, offset)
+            target = open_target(self._partial.address, format_name, clip, list(kept), offset)
             self._container = target
-        for stream in kept or [None]:
+        codec = chosen_codec(self.settings, clip, format_name)
+        self._rounded = format_name == "avi" or codec in FIXED_RATE_CODECS
+        self._time_base: Fraction = 1 / clip.frame_rate if self._rounded else clip.time_base
+        self._ratio = clip.time_base / self._time_base
+        for stream, encoder in kept.items() if kept else [(None, None)]:
             if stream is None or stream.index == clip.stream_index:
-                self._stream = self._add_encoder(target, format_name, stream)
+                self._stream = add_encoder(
+                    target, self.path, clip, self.settings, format_name, self._time_base
+                )
+                if stream is not None:
+                    self._stream.disposition = int(stream.disposition)
+                    self._stream.metadata.update(lasting_tags(stream))
             else:
-                copies.add(target, stream)
+                copies.add(target, stream, encoder)
+        if self._new_track is not None:
+            self._new_track.add(target, add_copy, lambda stream: not trial(stream, format_name))
+        self._pixel_format = self._stream.codec_context.pix_fmt
         copy_tags(source, target, shift, self.metadata)
         self._shift = int(shift / clip.time_base)
         self._last_pts: int | None = None
         if clip.interlaced:
-            log.warning("%s is interlaced; it is written as progressive", quoted(clip.path))
+            clip.told.warn(clip.path, "it is interlaced and is written as progressive")
         with output_errors(self.path):
             target.start_encoding()
         copies.start(target, shift)
-
-    def _add_encoder(self, target: Any, format_name: str, source: Any) -> Any:
-        clip, settings = self.clip, self.settings
-        codec = find_encoder(settings.codec)
-        settings = dataclasses.replace(settings, codec=codec.name)  # "h264" means libx264
-        self._pixel_format = _encoder_format(codec, clip, settings.pixel_format)
-        try:
-            stream = target.add_stream(settings.codec, rate=clip.frame_rate)
-        except ValueError as error:
-            raise OutputError(
-                f"{self.path.suffix} cannot hold {settings.codec}; choose another suffix, or a "
-                f"codec that it holds ({'libvpx-vp9' if format_name == 'webm' else 'libx264'})"
-            ) from error
-        self._rounded = format_name == "avi" or settings.codec in _FIXED_RATE_CODECS
-        self._time_base: Fraction = 1 / clip.frame_rate if self._rounded else clip.time_base
-        self._ratio = clip.time_base / self._time_base
-        context = stream.codec_context
-        context.width, context.height = clip.size
-        context.pix_fmt = self._pixel_format
-        context.time_base = self._time_base
-        if clip.sample_aspect_ratio:
-            context.sample_aspect_ratio = clip.sample_aspect_ratio
-        context.color_range = clip.colour.range
-        context.colorspace = clip.colour.space
-        context.color_primaries = clip.colour.primaries
-        context.color_trc = clip.colour.transfer
-        context.thread_type = "AUTO"
-        if settings.gop is not None:
-            context.gop_size = settings.gop
-        if settings.codec == "libx265" and format_name in ("mp4", "mov"):
-            context.codec_tag = "hvc1"  # the tag that Apple's players want
-        if settings.codec in _QUANTISER_CODECS:
-            context.qscale = True
-            context.global_quality = _BEST_QUANTISER
-        context.options = _codec_options(settings, format_name)
-        _open_encoder(context, settings)
-        if source is not None:
-            stream.disposition = int(source.disposition)
-            stream.metadata.update(_lasting_tags(source))
-        return stream
+        if self._new_track is not None:
+            self._new_track.start(target, clip.first_pts * clip.time_base - shift)
 
     def _ticks(self, pts: int) -> int:
         shifted = pts - self._shift
@@ -272,9 +284,14 @@ class VideoWriter:
         clip, picture = self.clip, frame.picture
         if picture is None or picture.format.name != clip.pixel_format:
             picture = picture_from_planes(frame.planes, clip.pixel_format)
-        if self._pixel_format != clip.pixel_format:
+        opaque = self._pixel_format.replace("yuva", "yuv") if frame.alpha is not None else None
+        wanted = opaque or self._pixel_format
+        if wanted != clip.pixel_format:
             samples = FULL_RANGE if clip.full_range else LIMITED_RANGE
-            picture = convert(picture, self._pixel_format, clip.matrix, samples, samples)
+            picture = convert(picture, wanted, clip.matrix, samples, samples)
+        if frame.alpha is not None and wanted != self._pixel_format:
+            alpha = rescaled(frame.alpha, clip.bit_depth, depth_of(self._pixel_format))
+            picture = with_alpha(picture, alpha, self._pixel_format)
         picture.pict_type = 0  # the encoder decides, not the source's I, P and B frames
         picture.color_range = clip.colour.range
         picture.colorspace = clip.colour.space
@@ -286,7 +303,10 @@ class VideoWriter:
         assert self._copies is not None
         for packet in packets:
             if packet.dts is not None:
-                self._copies.advance(packet.dts * packet.time_base)
+                now = packet.dts * packet.time_base
+                self._copies.advance(now)
+                if self._new_track is not None:
+                    self._new_track.advance(now)
             self._container.mux_one(packet)
 
     def _finish(self) -> None:
@@ -296,8 +316,13 @@ class VideoWriter:
         with output_errors(self.path):
             self._send(self._stream.encode(None))
             self._copies.advance(None)
+            if self._new_track is not None:
+                self._new_track.advance(None)
             self._container.close()
             self._container = None
+        if self.finish is not None:
+            self.finish(self._partial.path)
+            self._partial.renew()
         self._partial.publish()
 
     def _abandon(self) -> None:
@@ -308,28 +333,31 @@ class VideoWriter:
                 self._container.close()
         if self._copies is not None:
             self._copies.close()
-        self._partial, self._container, self._copies = None, None, None
+        if self._new_track is not None:
+            self._new_track.close()
+        self._partial, self._container, self._copies, self._new_track = None, None, None, None
 
 
 def _remux_into(
-    clip: Clip, path: Path, partial: Partial, format_name: str, metadata: Mapping[str, str]
+    clip: Clip,
+    path: Path,
+    partial: Partial,
+    format_name: str,
+    metadata: Mapping[str, str],
+    sound: SoundChoice,
 ) -> None:
-    with open_source(clip.path) as source:
-        copies = Copies(source, path, format_name)
-        wanted: list[Any] = list(source.streams)
-        kept = [stream for stream in wanted if copies.can_hold(stream)]
-        if clip.stream_index not in [stream.index for stream in kept]:
-            raise OutputError(f"{path.suffix} cannot hold {clip.codec} as it is; choose .mkv")
-        require_sound(path, wanted, kept)
+    with open_source(clip.path, clip.largest) as source:
+        copies = Copies(source, path, format_name, clip)
+        kept = copies.kept(sound)
         starts = [s.start_time * s.time_base for s in kept if s.start_time is not None]
         shift = common_shift(starts, [s.time_base for s in kept if s.time_base])
         offset = any(start != shift for start in starts)
         target = None
         try:
             with output_errors(path):
-                target = open_target(partial.path, format_name, clip, kept, offset)
-                for stream in kept:
-                    copies.add(target, stream)
+                target = open_target(partial.address, format_name, clip, list(kept), offset)
+                for stream, encoder in kept.items():
+                    copies.add(target, stream, encoder)
                 copy_tags(source, target, shift, metadata)
                 target.start_encoding()
                 copies.start(target, shift)
@@ -360,87 +388,3 @@ def _check_names(source: Path, output: Path) -> str:
         if output.exists() and not output.is_file():
             raise OutputError(f"{quoted(output)} is no regular file; choose another output")
     return format_name
-
-
-def _lasting_tags(stream: Any) -> dict[str, str]:
-    """A stream's metadata without what was only true of its old encoding."""
-    return {
-        key: value
-        for key, value in stream.metadata.items()
-        if key.lower().split("-")[0] not in _STALE_TAGS and not key.startswith("_STATISTICS")
-    }
-
-
-def find_encoder(name: str) -> Any:
-    """FFmpeg's video encoder of that name; raises InputError if there is none."""
-    try:
-        codec = av.Codec(name, "w")
-    except ValueError as error:
-        raise InputError(
-            f"no video encoder {name!r} here; libx264, libx265, libvpx-vp9, ffv1 and "
-            "prores_ks are the usual ones"
-        ) from error
-    if codec.type != "video":
-        raise InputError(f"{name!r} encodes {codec.type}, not video; libx264 is the usual one")
-    return codec
-
-
-def _encoder_format(codec: Any, clip: Clip, wanted: str | None) -> str:
-    """The pixel format to encode in: the one asked for, or the nearest to the clip's.
-
-    Raises:
-        InputError: The codec does not know the format asked for.
-    """
-    known = [description.name for description in codec.video_formats or []]
-    if wanted is not None:
-        if wanted not in known:
-            raise InputError(f"{codec.name} has no pixel format {wanted!r}; {', '.join(known)}")
-        return wanted
-    width, height = clip.size
-
-    def loss(name: str) -> tuple[bool, bool, int]:
-        across, down = subsampling_of(name)
-        finest = clip.subsampling
-        odd = codec.name in _EVEN_SIZE_CODECS and bool(width % across or height % down)
-        coarser = across > finest[0] or down > finest[1]
-        shallower = clip.bit_depth > 8 and not name.endswith("10le")
-        waste = abs(across - finest[0]) + abs(down - finest[1])
-        waste += 4 * ((clip.bit_depth > 8) != name.endswith("10le"))
-        return odd, coarser or shallower, waste
-
-    planar = [f"yuv{chroma}p{depth}" for chroma in ("420", "422", "444") for depth in ("", "10le")]
-    usable = [name for name in planar if name in known] or [clip.pixel_format]
-    return min(usable, key=loss)
-
-
-def _codec_options(settings: EncoderSettings, format_name: str) -> dict[str, str]:
-    options: dict[str, str] = {}
-    known = _QUALITY_OPTIONS.get(settings.codec, ())
-    if settings.crf is not None and "crf" in known:
-        options["crf"] = str(settings.crf)
-    if settings.preset is not None and "preset" in known:
-        if settings.preset not in _PRESETS:  # libx264 would print a line of its own
-            presets = ", ".join(_PRESETS)
-            raise InputError(f"{settings.codec} has no preset {settings.preset!r}; {presets}")
-        options["preset"] = settings.preset
-    if settings.codec == "libx264":
-        options["x264-params"] = "deterministic=1"  # FFmpeg lets threads change the result
-    if settings.codec == "libx265":
-        options["x265-params"] = "log-level=error"
-    if format_name == "avi":
-        options["bf"] = "0"  # AVI has no place for a presentation time
-    return options | dict(settings.options)
-
-
-def _open_encoder(context: Any, settings: EncoderSettings) -> None:
-    try:
-        context.open()
-    except (FFmpegError, ValueError) as error:
-        raise InputError(
-            f"{settings.codec} refuses crf {settings.crf}, preset {settings.preset}, options "
-            f"{dict(settings.options)} at {context.width}x{context.height} {context.pix_fmt} "
-            f"({reason(error)}); change or drop them"
-        ) from error
-    unused = sorted(set(context.options) & set(settings.options))
-    if unused:
-        raise InputError(f"{settings.codec} has no option {unused[0]!r}; check its name")

@@ -134,11 +134,11 @@ def test_files_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     target = tmp_path / "images" / "000000.png"
     write_atomically(target, b"first")
 
-    def full(self: Path, data: bytes) -> int:
-        self.touch()
+    def full(file: int, data: bytes) -> None:
+        os.write(file, data[:2])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("ned.core.files.partial.write_all", full)
     with pytest.raises(OutputError, match="No space left"):
         write_atomically(target, b"second")
     assert target.read_bytes() == b"first"

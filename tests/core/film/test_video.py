@@ -170,7 +170,7 @@ def test_common_shift_rounds_no_time() -> None:
 @pytest.mark.parametrize(("codec", "delivered"), [("libx264", "yuv444p"), ("ffv1", "yuv420p")])
 def test_odd_sizes_are_kept(tmp_path: Path, codec: str, delivered: str) -> None:
     clip = Clip.open(make_video(tmp_path / "a.mkv", 4, (97, 63), codec="ffv1"))
-    settings = EncoderSettings(codec=codec, crf=4, preset="ultrafast")
+    settings = EncoderSettings(codec=codec, quality="master")
     result = write(clip, tmp_path / "b.mkv", settings, edited=[1])
     assert (result.size, result.pixel_format) == ((97, 63), delivered)
     assert all(
@@ -231,7 +231,7 @@ def test_what_does_not_fit_is_logged(
 
 
 def test_silent_film_on_request(rich: Path, tmp_path: Path) -> None:
-    settings = EncoderSettings(preset="ultrafast", audio="none")
+    settings = EncoderSettings(preset="ultrafast", sound="none")
     result = write(Clip.open(rich), tmp_path / "b.mkv", settings)
     assert result.audio == ()
     assert len(packets(result.path, "subtitle")) == 1
@@ -239,8 +239,8 @@ def test_silent_film_on_request(rich: Path, tmp_path: Path) -> None:
 
 def test_losing_all_sound_is_an_error(tmp_path: Path) -> None:
     clip = Clip.open(make_video(tmp_path / "a.mp4", 3, audio=["aac"]))
-    with pytest.raises(OutputError, match="cannot hold the audio"):
-        write(clip, tmp_path / "b.webm", EncoderSettings(codec="libvpx-vp9"))
+    with pytest.raises(OutputError, match=r"cannot hold aac .*--sound opus converts it"):
+        write(clip, tmp_path / "b.webm", EncoderSettings(codec="libvpx-vp9", sound="copy"))
     assert leftovers(tmp_path) == []
 
 
@@ -261,7 +261,7 @@ def test_other_codecs(tmp_path: Path, codec: str, suffix: str) -> None:
     except ValueError:
         pytest.skip(f"this PyAV has no {codec}")
     clip = Clip.open(make_video(tmp_path / "a.mp4", 6, rate=Fraction(25)))
-    result = write(clip, tmp_path / f"b{suffix}", EncoderSettings(codec=codec, crf=10, gop=3))
+    result = write(clip, tmp_path / f"b{suffix}", EncoderSettings(codec=codec, gop=3))
     assert len(times(result)) == 6
     assert times(result)[5] - times(result)[0] == pytest.approx(0.2, abs=1e-3)
     if codec == "ffv1":
@@ -279,7 +279,7 @@ def test_other_codecs(tmp_path: Path, codec: str, suffix: str) -> None:
         (EncoderSettings(preset="quick"), ".mp4", InputError, "quick"),
         (EncoderSettings(pixel_format="rgb24"), ".mp4", InputError, "rgb24"),
         (EncoderSettings(codec="prores_ks"), ".mp4", OutputError, "cannot hold"),
-        (EncoderSettings(), ".webm", OutputError, "libvpx-vp9"),
+        (EncoderSettings(codec="libx264"), ".webm", OutputError, "libvpx-vp9"),
     ],
 )
 def test_unusable_settings(
@@ -299,7 +299,7 @@ def test_nothing_is_left_after_an_interruption(tmp_path: Path, error: type) -> N
     (tmp_path / "b.mp4").write_bytes(b"an older result")
     with pytest.raises(error), VideoWriter(tmp_path / "b.mp4", clip, FAST) as writer:
         writer.write(next(clip.frames()))
-        assert leftovers(tmp_path) == [".b.mp4.partial"]
+        assert len(leftovers(tmp_path)) == 1
         raise error
     assert names(tmp_path) == ["a.mp4", "b.mp4"]
     assert (tmp_path / "b.mp4").read_bytes() == b"an older result"
