@@ -19,7 +19,7 @@ from ned.core.progress import SILENT, Progress, Step
 from ned.evaluation.catalogue import METRICS
 from ned.evaluation.comparison import Comparison
 from ned.evaluation.emotion import MEAN_OF_JUDGES
-from ned.evaluation.judges import Panel
+from ned.evaluation.judges import Judges
 from ned.evaluation.means import means_of
 from ned.evaluation.metric import Score, Skip
 from ned.evaluation.pairs import Pair, find_pairs
@@ -27,8 +27,8 @@ from ned.evaluation.report import write_report
 from ned.evaluation.result import PairResult, SetResult
 from ned.evaluation.sound import Sound
 from ned.evaluation.tables import in_order, write_csv, write_json
-from ned.evaluation.tracked_clip import Seen
-from ned.evaluation.video_networks import Features, Networks, set_scores
+from ned.evaluation.tracked_clip import TrackedClip
+from ned.evaluation.video_networks import Features, VideoNetworks, set_scores
 from ned.options import EvaluateOptions, is_still_name
 from preprocessing.track import track_faces
 
@@ -59,8 +59,9 @@ def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[str]
         for pair in pairs
     ]
     folder = options.output_folder
-    panel, networks = Panel.find(options.judge, options.embedding), Networks.find()
-    evaluator = Evaluator(panel, networks, options.actor, progress)
+    embedding = () if options.embedding is None else (options.embedding,)
+    judges = Judges.find({"emotion": options.judge, "identity": embedding})
+    evaluator = Evaluator(judges, VideoNetworks.find(), options.actor, progress)
     found = SetResult([])
     written = time.monotonic()
     try:
@@ -72,27 +73,24 @@ def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[str]
                     raise
                 found.failed[pair.name] = str(error)
             if len(pairs) > 1 and time.monotonic() - written > _WRITE_EVERY:
-                _write(folder, found, panel, evaluator)
+                _write(folder, found, judges, evaluator)
                 written = time.monotonic()
     finally:
         if found.pairs:
-            _write(folder, found, panel, evaluator)
+            _write(folder, found, judges, evaluator)
     if not found.pairs:
         name, why = next(iter(found.failed.items()))
         raise InputError(f"none of {len(pairs)} results could be scored; {name}: {why}")
     return [*_summary(found), f"report: {folder / 'report.html'}"]
 
 
-def _write(folder: Path, found: SetResult, panel: Panel, evaluator: Evaluator) -> None:
+def _write(folder: Path, found: SetResult, judges: Judges, evaluator: Evaluator) -> None:
     if len(found.pairs) + len(found.failed) > 1:
         found.means = means_of(found.pairs)
         found.skips = evaluator.judge_sets(found.means)
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    judges = [classifier.name for classifier in panel.classifiers]
-    header = {"ned": __version__, "results": len(found.pairs)}
-    header |= {"emotion classifiers": ", ".join(judges) or "none"}
-    header |= {"face embedding": panel.embedding.name if panel.embedding else "none"}
+    header = {"ned": __version__, "results": len(found.pairs), **judges.header}
     write_json(folder / "scores.json", found, METRICS, header)
     write_csv(folder / "scores.csv", found, METRICS, header)
     write_report(folder / "report.html", found, METRICS, header)
@@ -171,20 +169,20 @@ class Evaluator:
     """Scores pairs one after the other; a source that several share is looked at once.
 
     Args:
-        panel: classifiers and embeddings. networks: others with weights.
+        judges: what looks at single faces. networks: others with weights.
         actor: which face of the source, 0 the largest.
     """
 
     def __init__(
         self,
-        panel: Panel,
-        networks: Networks | None = None,
+        judges: Judges,
+        networks: VideoNetworks | None = None,
         actor: int = 0,
         progress: Progress = SILENT,
     ) -> None:
-        self._panel, self._networks = panel, networks or Networks()
+        self._judges, self._networks = judges, networks or VideoNetworks()
         self._actor, self._progress = actor, progress
-        self._known: dict[Path, Seen] = {}
+        self._known: dict[Path, TrackedClip] = {}
         self._features: dict[str, list[Features]] = defaultdict(list)
 
     def evaluate(self, pair: Pair) -> PairResult:
@@ -200,7 +198,7 @@ class Evaluator:
         comparison = Comparison(
             seen[pair.source],
             seen[pair.result],
-            self._panel,
+            self._judges,
             self._networks,
             target=pair.emotion,
             truth=seen[pair.ground_truth] if pair.ground_truth is not None else None,
@@ -235,7 +233,7 @@ class Evaluator:
             skips += [skip for skip in found[1] if skip not in skips]
         return skips
 
-    def _look(self, paths: Sequence[Path]) -> dict[Path, Seen]:
+    def _look(self, paths: Sequence[Path]) -> dict[Path, TrackedClip]:
         """Track every clip that is not known yet, two at a time."""
         for path in paths:
             if is_still_name(path):
@@ -250,14 +248,14 @@ class Evaluator:
             return self._known | dict(zip(clips, found, strict=True))
 
 
-def see(clip: Clip, progress: Progress = SILENT) -> Seen:
+def see(clip: Clip, progress: Progress = SILENT) -> TrackedClip:
     """Track a clip and fit the rig to every face in it; a clip without a face has none."""
     sound = Sound.open(clip.path)
     try:
         tracks = track_faces(clip, progress=progress)
     except NoFaceError:
-        return Seen(clip, [], sum(1 for _ in clip.frames()), sound)
-    return Seen(clip, [fit(track) for track in tracks], len(tracks[0]), sound)
+        return TrackedClip(clip, [], sum(1 for _ in clip.frames()), sound)
+    return TrackedClip(clip, [fit(track) for track in tracks], len(tracks[0]), sound)
 
 
 class _Together(Progress):
