@@ -51,8 +51,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import footage, table
+from ned.core.script import emotions
 
-EMOTIONS = ("happy", "sad", "angry", "surprised", "fear", "disgusted")
+EMOTIONS = tuple(name for name in emotions.EMOTIONS if name not in ("contempt", "neutral"))
 UNEDITED = "re-encoded"
 LIMITS = {"aperture": 0.97, "jaw": 0.97, "closures": 0.9, "outside": 50.0, "jitter": 1.1}
 GAINS = {"happy": 0.35, "sad": 0.2, "angry": 0.25, "surprised": 0.15}

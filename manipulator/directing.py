@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deca.rig import Rig, load_rig
 from manipulator import dynamics
-from manipulator.prototypes import find_prototype
+from manipulator.prototypes import Prototypes, find_prototype, load_prototypes
 from manipulator.speech_lock import SpeechLock
 from manipulator.styles import Style
 from ned.core.face import mesh as face
@@ -43,6 +43,7 @@ class Direction:
         speech_lock: 0–1. seed: of everything random. variant: of each emotion, None = first.
         director: trained networks that say what changes, with the style of a reference if there
             is one; None follows the prototypes.
+        prototypes: the emotions that the timeline may ask for, None = the built-in ones.
     """
 
     timeline: Timeline | None = None
@@ -53,6 +54,7 @@ class Direction:
     seed: int = 0
     variant: int | None = None
     director: LearnedDirector | None = None
+    prototypes: Prototypes | None = None
 
 
 @dataclass(frozen=True)
@@ -197,8 +199,9 @@ def _targets(
     lips = [column for unit in _LIP_UNITS for column in rig.columns(unit)]
     closed = settings.closed_share * (1 - activity.parted)
     open_share = activity.parted + closed
+    prototypes = direction.prototypes or load_prototypes(rig=rig)
     for column, name in enumerate(names):
-        prototype = find_prototype(name)
+        prototype = find_prototype(name, prototypes)
         amounts = prototype.amounts(rig, direction.variant or 0)
         if direction.variant is not None or direction.seed:
             amounts *= 1 + 0.08 * generator.standard_normal(len(rig)).astype(np.float32)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from deca.fitting import fit
 from deca.rig import Rig, load_rig
 from manipulator.directing import Directed, Direction, direct_performance
-from manipulator.prototypes import load_prototypes
+from manipulator.prototypes import Prototypes, load_prototypes
 from manipulator.styles import Style, style_from
 from ned.core.errors import InputError, NoFaceError
 from ned.core.face.performance import Performance
@@ -72,7 +72,8 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
     clip = _open(options)
     _check_results(options)
     rig, renderer = load_rig(), open_renderer(options.renderer, options.actor_model)
-    timeline = _timeline(options, clip) if options.reference is None else None
+    prototypes = load_prototypes(options.emotions, rig)
+    timeline = _timeline(options, clip, prototypes) if options.reference is None else None
     director = _director(options, rig, progress)
     style = _style(options, rig, progress) if director is None else None
     performance = _perform(options, clip, rig, progress)
@@ -85,6 +86,7 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
         seed=options.seed,
         variant=options.variant,
         director=director,
+        prototypes=prototypes,
     )
     directed = direct_performance(performance, direction, rig)
     performance = dataclasses.replace(performance, directed=performance.units + directed.change)
@@ -136,8 +138,8 @@ def _open(options: DirectOptions) -> Clip:
     return Clip.open(options.clip, duration=options.duration, frame_rate=options.rate)
 
 
-def _timeline(options: DirectOptions, clip: Clip) -> Timeline:
-    known = tuple(load_prototypes())
+def _timeline(options: DirectOptions, clip: Clip, prototypes: Prototypes) -> Timeline:
+    known = tuple(prototypes)
     if options.timeline is not None:
         timeline = load_timeline(options.timeline, known)
     else:

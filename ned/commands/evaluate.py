@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from deca.fitting import fit
+from manipulator.prototypes import load_prototypes
 from ned import __version__
 from ned.core.errors import InputError, NedError, NoFaceError, quoted
 from ned.core.files.partial import output_errors
@@ -47,9 +48,11 @@ def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[str]
     """
     if options.answers:
         return _score_study(options)
-    pairs = find_pairs(options.source, options.result, options.emotion)
+    prototypes = load_prototypes(options.emotions)
+    looks = {name: one.looks_like for name, one in prototypes.items() if one.looks_like}
+    pairs = find_pairs(options.source, options.result, options.emotion, tuple(prototypes))
     if options.study is not None:
-        return _make_study(options.study, pairs, options.seed)
+        return _make_study(options.study, pairs, looks, options.seed)
     pairs = [
         dataclasses.replace(
             pair,
@@ -61,7 +64,7 @@ def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[str]
     folder = options.output_folder
     embedding = () if options.embedding is None else (options.embedding,)
     judges = Judges.find({"emotion": options.judge, "identity": embedding})
-    evaluator = Evaluator(judges, VideoNetworks.find(), options.actor, progress)
+    evaluator = Evaluator(judges, VideoNetworks.find(), options.actor, progress, looks)
     found = SetResult([])
     written = time.monotonic()
     try:
@@ -134,7 +137,9 @@ def _told(scores: Sequence[Score]) -> list[str]:
     return lines
 
 
-def _make_study(folder: Path, pairs: Sequence[Pair], seed: int) -> list[str]:
+def _make_study(
+    folder: Path, pairs: Sequence[Pair], looks: Mapping[str, str], seed: int
+) -> list[str]:
     """A blinded rating page of the results of all methods."""
     from ned.evaluation.study import make_study
 
@@ -143,7 +148,7 @@ def _make_study(folder: Path, pairs: Sequence[Pair], seed: int) -> list[str]:
     for pair in pairs:
         clips[pair.method or "results"][pair.result.stem] = pair.result
         if pair.emotion is not None:
-            targets[pair.result.stem] = pair.emotion
+            targets[pair.result.stem] = looks.get(pair.emotion, pair.emotion)
     sources = {pair.source.stem: pair.source for pair in pairs}
     page = make_study(folder, clips, sources, seed=seed, targets=targets)
     return [
@@ -171,6 +176,7 @@ class Evaluator:
     Args:
         judges: what looks at single faces. networks: others with weights.
         actor: which face of the source, 0 the largest.
+        looks: by emotion, what classifiers call it; itself if left out.
     """
 
     def __init__(
@@ -179,7 +185,9 @@ class Evaluator:
         networks: VideoNetworks | None = None,
         actor: int = 0,
         progress: Progress = SILENT,
+        looks: Mapping[str, str] | None = None,
     ) -> None:
+        self._looks = looks or {}
         self._judges, self._networks = judges, networks or VideoNetworks()
         self._actor, self._progress = actor, progress
         self._known: dict[Path, TrackedClip] = {}
@@ -200,7 +208,7 @@ class Evaluator:
             seen[pair.result],
             self._judges,
             self._networks,
-            target=pair.emotion,
+            target=None if pair.emotion is None else self._looks.get(pair.emotion, pair.emotion),
             truth=seen[pair.ground_truth] if pair.ground_truth is not None else None,
             destination=seen[pair.destination] if pair.destination is not None else None,
             actor=self._actor,

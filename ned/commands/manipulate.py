@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from ned.core.files.assets import require_asset
 from ned.core.files.records import content_hash, locked, write_atomically
 from ned.core.progress import SILENT, Progress
 from ned.core.script.notation import INTENSITY_LIMIT, Place, parse_mixture
+from ned.core.script.timeline import Timeline
 from ned.core.script.timeline_file import load_timeline
 from ned.options.manipulate import ManipulateOptions, device_of
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Wishing = Callable[[NDArray[np.float64]], "Wishes"]  # of frames at (T,) seconds
+Translate = Callable[[Path, Codes], Codes]
 Freezing = Callable[[NDArray[np.float32], Codes], NDArray[np.float32]]
 
 _FOLDER = Path("manipulator_checkpoints")
@@ -53,25 +55,70 @@ def manipulate(options: ManipulateOptions, progress: Progress = SILENT) -> list[
     actor = Actor.open(options.celeb)
     experiment = actor.experiment(options.exp_name)
     clips = load_clips(actor)
+    translate, record = (_by_networks if options.emotions is None else _by_rules)(options, clips)
+    with locked(experiment.lock_file, experiment.folder):
+        lines = []
+        with progress.stage("translating", sum(len(codes) for codes in clips.values())) as step:
+            for path, codes in clips.items():
+                changed = translate(path, codes)
+                target = experiment.codes_folder / path.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                changed.save(target)
+                lines.append(f"{target}: {len(codes)} frames")
+                step(len(codes))
+        write_atomically(experiment.folder / ".ned" / "manipulation.json", record.encode())
+    return lines
+
+
+def _by_networks(options: ManipulateOptions, clips: Mapping[Path, Codes]) -> tuple[Translate, str]:
+    """What translates each clip with the trained manipulator, and the record of that."""
     manipulator = open_manipulator(options.checkpoints_dir, options.which_epoch)
     for path, codes in clips.items():
         check_fit(manipulator, path, codes)
     wishing = _wishing(options, manipulator)
     freeze = _freezing(options, manipulator)
     _move(manipulator, device_of(options.device, options.gpu_ids))
-    with locked(experiment.lock_file, experiment.folder):
-        lines = []
-        with progress.stage("translating", sum(len(codes) for codes in clips.values())) as step:
-            for path, codes in clips.items():
-                changed = _translated(codes, wishing, manipulator, freeze, options)
-                target = experiment.codes_folder / path.name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                changed.save(target)
-                lines.append(f"{target}: {len(codes)} frames")
-                step(len(codes))
-        record = experiment.folder / ".ned" / "manipulation.json"
-        write_atomically(record, _record(options, manipulator).encode())
-    return lines
+
+    def translate(_: Path, codes: Codes) -> Codes:
+        return _translated(codes, wishing, manipulator, freeze, options)
+
+    return translate, _record(options, manipulator.path, manipulator.settings.emotions)
+
+
+def _by_rules(options: ManipulateOptions, clips: Mapping[Path, Codes]) -> tuple[Translate, str]:
+    """The same with the rules of `ned direct`, which know the emotions of a user's file."""
+    from deca.rig import load_rig
+    from manipulator.directing import Direction, direct_performance
+    from manipulator.prototypes import load_prototypes
+    from manipulator.speech_lock import SpeechLock
+
+    rig = load_rig()
+    prototypes = load_prototypes(options.emotions, rig)
+    jaw, known = SpeechLock(rig).jaw & (options.freeze == "jaw"), tuple(prototypes)
+    timelines: dict[Path, Timeline] = {}
+    for path, codes in clips.items():
+        if not isinstance(codes, Performance):
+            raise InputError(
+                f"{quoted(path)} holds FLAME codes, but the emotions of {quoted(options.emotions)} "
+                "are made of the rig's units; preprocess with --reconstructor rig"
+            )
+        if options.timeline is not None:
+            timeline = load_timeline(options.timeline, known)
+        else:
+            seconds = float(codes.times[-1] - codes.times[0]) if len(codes) else 0.0
+            timeline = Timeline.split(options.trg_emotions, seconds or 1.0, known)
+        timelines[path] = timeline.scaled(options.intensity)
+
+    def translate(path: Path, codes: Codes) -> Codes:
+        assert isinstance(codes, Performance)
+        lock = 1.0 if options.freeze in ("auto", "mouth") else 0.0
+        direction = Direction(
+            timelines[path], speech_lock=lock, seed=options.seed, prototypes=prototypes
+        )
+        change = direct_performance(codes, direction, rig).change
+        return dataclasses.replace(codes, directed=codes.units + np.where(jaw, 0, change))
+
+    return translate, _record(options, None, known)
 
 
 def open_manipulator(folder: Path | None, epoch: str = "latest") -> Manipulator:
@@ -288,13 +335,14 @@ def _move(manipulator: Manipulator, name: str) -> None:
     manipulator.networks.to(device)
 
 
-def _record(options: ManipulateOptions, manipulator: Manipulator) -> str:
+def _record(options: ManipulateOptions, checkpoint: Path | None, emotions: Sequence[str]) -> str:
     """What made the experiment, as JSON."""
-    path = manipulator.path
+    own = options.emotions
     data = {
         "version": __version__,
         "options": dataclasses.asdict(options),
-        "checkpoint": None if path is None else {"name": path.name, "hash": content_hash(path)},
-        "emotions": manipulator.settings.emotions,
+        "checkpoint": checkpoint and {"name": checkpoint.name, "hash": content_hash(checkpoint)},
+        "emotions": emotions,
+        "own_emotions": own and {"name": own.name, "hash": content_hash(own)},
     }
     return json.dumps(data, indent=1, default=str) + "\n"

@@ -234,7 +234,7 @@ def test_a_take_file_is_read(tmp_path: Path) -> None:
     ("before", "after", "line", "column", "message"),
     [
         ("neutral", "natural", 3, 22, "unknown emotion 'natural', known are happy"),
-        ("surprised", "surprise", 5, 25, "unknown emotion 'surprise'"),
+        ("surprised", "surprize", 5, 25, "did you mean surprised"),
         ("happy:0.8", "happy:1.8", 5, 21, "from 0 to 1.5"),
         ("happy:0.8", "happy:x", 5, 21, "not a number"),
         ("at: 0", "at: soon", 3, 10, "not a number"),
