@@ -17,17 +17,18 @@ from ned.core.errors import InputError, NedError, NoFaceError, quoted
 from ned.core.files.partial import output_errors
 from ned.core.film.clip import Clip
 from ned.core.progress import SILENT, Progress, Step
+from ned.core.table import Line
 from ned.evaluation.catalogue import METRICS
 from ned.evaluation.comparison import Comparison
-from ned.evaluation.emotion import MEAN_OF_JUDGES
 from ned.evaluation.judges import Judges
 from ned.evaluation.means import means_of
 from ned.evaluation.metric import Score, Skip
 from ned.evaluation.pairs import Pair, find_pairs
 from ned.evaluation.report import write_report
 from ned.evaluation.result import PairResult, SetResult
+from ned.evaluation.score_table import tell
 from ned.evaluation.sound import Sound
-from ned.evaluation.tables import in_order, write_csv, write_json
+from ned.evaluation.tables import write_csv, write_json
 from ned.evaluation.tracked_clip import TrackedClip
 from ned.evaluation.video_networks import Features, VideoNetworks, set_scores
 from ned.options import EvaluateOptions, is_still_name
@@ -36,7 +37,7 @@ from preprocessing.track import track_faces
 _WRITE_EVERY = 60.0  # seconds
 
 
-def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[str]:
+def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[Line]:
     """Score results, or make or score a study of human raters; returns lines for people.
 
     Of several results the tables and the report are written on the way too, and when the run is
@@ -84,7 +85,7 @@ def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[str]
     if not found.pairs:
         name, why = next(iter(found.failed.items()))
         raise InputError(f"none of {len(pairs)} results could be scored; {name}: {why}")
-    return [*_summary(found), f"report: {folder / 'report.html'}"]
+    return [*tell(found, METRICS), f"report: {folder / 'report.html'}"]
 
 
 def _write(folder: Path, found: SetResult, judges: Judges, evaluator: Evaluator) -> None:
@@ -99,47 +100,9 @@ def _write(folder: Path, found: SetResult, judges: Judges, evaluator: Evaluator)
     write_report(folder / "report.html", found, METRICS, header)
 
 
-def _summary(found: SetResult) -> list[str]:
-    """What a terminal shows: of one result every score, of several the means by method."""
-    if len(found.pairs) == 1 and not found.failed:
-        pair = found.pairs[0]
-        lines = [f"{pair.result} against {pair.source}, {pair.frames} frames"]
-        lines += _told(pair.scores)
-        lines += [f"  skipped {', '.join(skip.metrics)}: {skip.reason}" for skip in pair.skips]
-        return lines
-    lines = []
-    for method, scores in sorted(found.means.items()):
-        own = sum(pair.method == method for pair in found.pairs)
-        lines.append(f"{method or 'all results'}, means of {own} clips")
-        lines += _told(scores)
-    lines += [f"  not scored {name}: {why}" for name, why in found.failed.items()]
-    reasons: dict[str, set[str]] = defaultdict(set)
-    for pair in found.pairs:
-        for skip in pair.skips:
-            reasons[f"{', '.join(skip.metrics)}: {skip.reason}"].add(pair.name)
-    lines += [f"  skipped {', '.join(s.metrics)}: {s.reason}" for s in found.skips]
-    for reason, names in reasons.items():
-        where = "everywhere" if len(names) == len(found.pairs) else f"in {len(names)}"
-        lines.append(f"  skipped {where} {reason}")
-    return lines
-
-
-def _told(scores: Sequence[Score]) -> list[str]:
-    averaged = {score.metric for score in scores if score.judge == MEAN_OF_JUDGES}
-    lines = []
-    for score in in_order(scores, METRICS):
-        if score.metric in averaged and score.judge != MEAN_OF_JUDGES:
-            continue
-        metric = METRICS[score.metric]
-        interval = "" if score.low != score.low else f" ({score.low:.4g} to {score.high:.4g})"
-        unit = f" {metric.unit}" if metric.unit else ""
-        lines.append(f"  {score.metric:28} {round(score.value, 9):9.4g}{unit}{interval}")
-    return lines
-
-
 def _make_study(
     folder: Path, pairs: Sequence[Pair], looks: Mapping[str, str], seed: int
-) -> list[str]:
+) -> list[Line]:
     """A blinded rating page of the results of all methods."""
     from ned.evaluation.study import make_study
 
@@ -158,7 +121,7 @@ def _make_study(
     ]
 
 
-def _score_study(options: EvaluateOptions) -> list[str]:
+def _score_study(options: EvaluateOptions) -> list[Line]:
     """Scores of a study from its key and the raters' files."""
     from ned.evaluation.study import score_study, write_study_scores
 

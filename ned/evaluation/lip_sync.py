@@ -72,6 +72,7 @@ _CHUNK = 8  # windows of pictures embedded at once
 _MARGIN = 0.4  # around the face's box, as SyncNet's preparation adds
 _MEDIAN = 13  # frames
 _LEAST_SEEN = 0.8  # share of frames with the face
+_FURTHEST = 3600.0  # seconds
 _OUTSIDE = 110  # grey level beyond the picture
 _SMALLEST = 1e-6
 
@@ -318,7 +319,10 @@ def crop(image: NDArray[np.uint8], window: NDArray[np.floating]) -> NDArray[np.u
 
 def aligned(samples: NDArray[np.floating], start: float) -> NDArray[np.floating]:
     """Sound from the first picture on: (S,) samples at 16 kHz that begin `start` seconds after it
-    get silence before them, or lose their beginning."""
+    get silence before them, or lose their beginning; none are left of a beginning that is not a
+    number, or more than an hour away: such times are damaged."""
+    if not abs(start) <= _FURTHEST:
+        return samples[:0]
     shift = round(start * RATE)
     if shift < 0:
         return samples[-shift:]

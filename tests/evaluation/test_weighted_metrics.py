@@ -428,3 +428,8 @@ def test_metrics_are_documented(metric: Metric) -> None:
     assert metric.group in ("realism", "speech")
     assert metric.definition.endswith(".") and metric.source
     assert metric.perfect is None or metric.range[0] <= metric.perfect <= metric.range[1]
+
+
+@pytest.mark.parametrize("start", [float("nan"), float("inf"), -1e12, 3601.0])
+def test_damaged_times_of_sound_leave_none(start: float) -> None:
+    assert len(aligned(np.ones(8), start)) == 0
