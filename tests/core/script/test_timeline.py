@@ -288,3 +288,32 @@ def test_timelines_made_in_code_are_checked_too() -> None:
         Key(0, {"happy": 9})
     with pytest.raises(InputError, match="unknown emotion"):
         Timeline.constant({"happy": 1}).weights([0], ["sad"])
+
+
+@pytest.mark.parametrize(
+    ("share", "progress"),
+    [
+        *((0.0, 0.0), (0.25, 0.103515625), (0.5, 0.5), (0.75, 0.896484375), (1.0, 1.0)),
+        *((-0.1, 0.0), (1.1, 1.0)),
+    ],
+)
+def test_the_way_into_a_key_is_a_minimum_jerk_from_its_time_on(
+    share: float, progress: float
+) -> None:
+    key = Key(2.0, {"happy": 1.0}, 0.8)
+    found = key.progress(np.array([2.0 + 0.8 * share]))
+    assert found[0] == pytest.approx(progress, abs=1e-9)
+
+
+def test_a_cut_is_at_its_time_and_the_first_key_from_the_start() -> None:
+    cut = Key(2.0, {}, 0.0)
+    np.testing.assert_array_equal(cut.progress(np.array([1.999, 2.0, 2.001])), [0, 1, 1])
+    first = Key(0.0, {}, 0.8)
+    np.testing.assert_array_equal(first.progress(np.array([0.0, 0.1])), [1, 1])
+
+
+def test_weights_go_from_one_key_to_the_next() -> None:
+    timeline = Timeline((Key(0.0, {"sad": 0.8}), Key(1.0, {"happy": 0.4}, 1.0)))
+    weights = timeline.weights([0.5, 1.25, 1.5, 2.0], ("happy", "sad"))
+    share = np.array([0.0, 0.103515625, 0.5, 1.0])
+    np.testing.assert_allclose(weights, np.stack([0.4 * share, 0.8 * (1 - share)], 1), atol=1e-7)
