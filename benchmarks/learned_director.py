@@ -247,13 +247,15 @@ def references(options: argparse.Namespace) -> list[dict[str, Any]]:
     from ned.core.film.clip import Clip
     from ned.evaluation.classifier import find_classifiers
     from ned.evaluation.comparison import Comparison
-    from ned.evaluation.judges import Panel
-    from ned.evaluation.video_networks import Networks
+    from ned.evaluation.emotion_judge import EmotionJudge
+    from ned.evaluation.judges import Judges
+    from ned.evaluation.video_networks import VideoNetworks
     from ned.options import DirectOptions
 
     folder = footage.clips_folder(options.clips_folder)
     judge = footage.folder(options.judge, "NED_JUDGE", "shared/judge")
-    panel = Panel(find_classifiers(judge, threads=1) if judge is not None else ())
+    classifiers = find_classifiers(judge, threads=1) if judge is not None else []
+    judges = Judges([EmotionJudge(classifiers)] if classifiers else [])
     happy = footage.find_clips(folder, list(REFERENCES))
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -273,7 +275,9 @@ def references(options: argparse.Namespace) -> list[dict[str, Any]]:
                         director=director,
                     )
                 )
-                comparison = Comparison(source, see(Clip.open(result)), panel, Networks(), "happy")
+                comparison = Comparison(
+                    source, see(Clip.open(result)), judges, VideoNetworks(), "happy"
+                )
                 comparison.run()
                 row = {"reference": reference.stem, "clip": path.stem, "director": director}
                 row |= _reference_row(comparison, done.performance, reference)

@@ -51,8 +51,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import footage, table
+from ned.core.script import emotions
 
-EMOTIONS = ("happy", "sad", "angry", "surprised", "fear", "disgusted")
+EMOTIONS = tuple(name for name in emotions.EMOTIONS if name not in ("contempt", "neutral"))
 UNEDITED = "re-encoded"
 LIMITS = {"aperture": 0.97, "jaw": 0.97, "closures": 0.9, "outside": 50.0, "jitter": 1.1}
 GAINS = {"happy": 0.35, "sad": 0.2, "angry": 0.25, "surprised": 0.15}
@@ -160,9 +161,10 @@ def measure_clip(job: ClipJob) -> list[dict[str, Any]]:
     from ned.core.face.performance import Performance
     from ned.core.film.clip import Clip
     from ned.evaluation.classifier import find_classifiers
-    from ned.evaluation.judges import Panel
+    from ned.evaluation.emotion_judge import EmotionJudge
+    from ned.evaluation.judges import Judges
     from ned.evaluation.sound import Sound
-    from ned.evaluation.tracked_clip import Seen
+    from ned.evaluation.tracked_clip import TrackedClip
 
     print(f"{job.clip.stem} ...", file=sys.stderr, flush=True)
     path, key = job.clip, fingerprint("source", job.seconds, job.clip.stat().st_size)
@@ -177,8 +179,9 @@ def measure_clip(job: ClipJob) -> list[dict[str, Any]]:
     else:
         performance = fit(track_actor(clip, 0))
         performance.save(saved)
-    source = Seen(clip, [performance], len(performance), Sound.open(path))
-    panel = Panel(find_classifiers(job.judge, threads=1) if job.judge is not None else ())
+    source = TrackedClip(clip, [performance], len(performance), Sound.open(path))
+    classifiers = find_classifiers(job.judge, threads=1) if job.judge is not None else []
+    judges = Judges([EmotionJudge(classifiers)] if classifiers else [])
     settings = (job.seconds, job.preset, job.intensity, job.director, job.clip.stat().st_size)
     if job.model is not None:
         settings += (
@@ -186,11 +189,12 @@ def measure_clip(job: ClipJob) -> list[dict[str, Any]]:
             str(job.model),
             max(f.stat().st_mtime for f in job.model.iterdir()),
         )
-    judges = [(c.name, c.path.stat().st_size) for c in panel.classifiers]
+    known_judges = [(c.name, c.path.stat().st_size) for c in classifiers]
     rows = []
     for emotion in (UNEDITED, *job.emotions):
         known = (
-            job.work / f"{job.clip.stem}_{emotion}_{fingerprint(emotion, settings, judges)}.json"
+            job.work
+            / f"{job.clip.stem}_{emotion}_{fingerprint(emotion, settings, known_judges)}.json"
         )
         if not known.is_file():
             started = time.perf_counter()
@@ -198,7 +202,7 @@ def measure_clip(job: ClipJob) -> list[dict[str, Any]]:
             made = _make(job, source, emotion, saved, result)
             row = {"clip": job.clip.stem, "emotion": emotion, "frames": len(performance)}
             row |= {"face": performance.track.mean_height, "exact": made.exact}
-            row |= score(source, result, made, panel, emotion)
+            row |= score(source, result, made, judges, emotion)
             row["took"] = time.perf_counter() - started
             table.save(known, row)
             print(f"{job.clip.stem} {emotion}: {row['took']:.0f} s", file=sys.stderr, flush=True)
@@ -277,8 +281,8 @@ def same_outside(region: Any, source: Any, edited: Any) -> bool:
     return True
 
 
-def score(source: Any, result: Path, made: Made, panel: Any, emotion: str) -> dict[str, Any]:
-    """The measures of one result against its source (`evaluation.seen.Seen`)."""
+def score(source: Any, result: Path, made: Made, judges: Any, emotion: str) -> dict[str, Any]:
+    """The measures of one result against its source (`evaluation.tracked_clip.TrackedClip`)."""
     from ned.commands.evaluate import see
     from ned.core.film.clip import Clip
     from ned.evaluation.bootstrap import block_length
@@ -286,14 +290,14 @@ def score(source: Any, result: Path, made: Made, panel: Any, emotion: str) -> di
     from ned.evaluation.emotion import MEAN_OF_JUDGES
     from ned.evaluation.landmarks import signals
     from ned.evaluation.speech import closure_limit, lip_scores
-    from ned.evaluation.video_networks import Networks
+    from ned.evaluation.video_networks import VideoNetworks
     from renderer.strength import edit_strength
 
     seen, target = see(Clip.open(result)), emotion if emotion in EMOTIONS else None
     if seen.frames != source.frames:
         raise RuntimeError(f"{result.name} has {seen.frames} frames, not {source.frames}")
     edited = edit_strength(source.faces[0]) >= _EDITED
-    comparison = Comparison(source, seen, panel, Networks(), target, compared=edited)
+    comparison = Comparison(source, seen, judges, VideoNetworks(), target, compared=edited)
     comparison.run()
     scores = {s.metric: s for s in comparison.scores if not s.judge}
     points = source.points(source.faces[0])

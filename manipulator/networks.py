@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-EMOTIONS = ("neutral", "angry", "disgusted", "fear", "happy", "sad", "surprised")
+from ned.core.script.emotions import NED_LABELS
+
 NETWORKS = ("generator", "mapping_network", "style_encoder", "discriminator")
 
 
@@ -36,7 +37,7 @@ class NetworkSettings:
     style: int = 16
     latent: int = 4
     window: int = 10
-    emotions: tuple[str, ...] = EMOTIONS
+    emotions: tuple[str, ...] = NED_LABELS
     generator_in: tuple[int, int] = (512, 512)
     generator_hidden: int = 512
     generator_out: tuple[int, int] = (1024, 1024)

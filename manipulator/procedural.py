@@ -10,7 +10,7 @@ from manipulator import dynamics
 from manipulator.activity import Activity, frame_rate
 from manipulator.director import Direction
 from manipulator.manipulator_settings import DEFAULTS, ManipulatorSettings
-from manipulator.prototypes import find_prototype
+from manipulator.prototypes import Prototypes, find_prototype, load_prototypes
 from ned.core.errors import InputError
 from ned.core.face.performance import Performance
 
@@ -27,8 +27,15 @@ class ProceduralDirector:
     weight 0 changes nothing.
     """
 
-    def __init__(self, rig: Rig, settings: ManipulatorSettings = DEFAULTS) -> None:
+    def __init__(
+        self,
+        rig: Rig,
+        settings: ManipulatorSettings = DEFAULTS,
+        prototypes: Prototypes | None = None,
+    ) -> None:
+        """Take the emotions that may be asked for; the built-in ones if None."""
         self.rig, self.settings = rig, settings
+        self.prototypes = prototypes or load_prototypes(rig=rig)
 
     def change(
         self, performance: Performance, direction: Direction, activity: Activity
@@ -39,7 +46,17 @@ class ProceduralDirector:
         units, times, rig = performance.units, performance.times, self.rig
         generator = np.random.default_rng(direction.seed)
         names, weights = direction.emotions, direction.weights(times)
-        change = _targets(names, weights, times, rig, direction, self.settings, activity, generator)
+        change = _targets(
+            names,
+            weights,
+            times,
+            rig,
+            direction,
+            self.prototypes,
+            self.settings,
+            activity,
+            generator,
+        )
         lasting = activity.lasting
         total = np.clip(weights.sum(1), 0, 1)[:, None]
         accents = (units - lasting) * (rig.emotional & ~activity.mouth)
@@ -52,6 +69,7 @@ def _targets(
     times: NDArray[np.float64],
     rig: Rig,
     direction: Direction,
+    prototypes: Prototypes,
     settings: ManipulatorSettings,
     activity: Activity,
     generator: np.random.Generator,
@@ -63,7 +81,7 @@ def _targets(
     closed = settings.closed_share * (1 - activity.parted)
     open_share = activity.parted + closed
     for column, name in enumerate(names):
-        prototype = find_prototype(name)
+        prototype = find_prototype(name, prototypes)
         amounts = prototype.amounts(rig, direction.variant or 0)
         if direction.variant is not None or direction.seed:
             amounts *= 1 + 0.08 * generator.standard_normal(len(rig)).astype(np.float32)

@@ -34,8 +34,9 @@ from manipulator.paired import (
     paired_losses,
     train_pairs,
 )
-from manipulator.prototypes import find_prototype
+from manipulator.prototypes import load_prototypes
 from manipulator.speech_lock import SpeechLock
+from ned.core.script.emotions import NEUTRAL
 
 HELD_OUT = 10000  # number of the first actor that training never sees
 _LEAST_SPREAD = 0.1
@@ -101,12 +102,12 @@ def find_gain(
     Sizes are those of the mean change of neutral takes under the speech lock, relative to each
     emotion's first variant; the factor is the inverse of their median, 1 to 1.5.
     """
-    director, lock = LearnedDirector(manipulator), SpeechLock(rig)
-    names = [name for name in manipulator.settings.emotions if name != "neutral"]
+    director, lock, prototypes = LearnedDirector(manipulator), SpeechLock(rig), load_prototypes()
+    names = [name for name in manipulator.settings.emotions if name != NEUTRAL]
     styles, sizes = director.styles(names), []
-    takes = [performance.units for performance in performances if performance.emotion == "neutral"]
+    takes = [performance.units for performance in performances if performance.emotion == NEUTRAL]
     for name, style in zip(names, styles, strict=True):
-        wanted = rig.displacement(lock.apply(find_prototype(name).amounts(rig, 0)[None]))
+        wanted = rig.displacement(lock.apply(prototypes[name].amounts(rig, 0)[None]))
         for units in takes[:_GAIN_TAKES]:
             times = np.arange(len(units)) / 25
             own, full = director.style_of_units(units, times), np.ones((len(units), 1))

@@ -18,6 +18,7 @@ from typing import Annotated, Union
 from ned import __version__
 from ned.core.errors import InputError, NedError
 from ned.core.progress import SILENT, Progress, TerminalProgress
+from ned.core.table import Line, Table, draw_table, plain_lines
 from ned.options import AssetsOptions, DemoOptions, DirectOptions, EvaluateOptions, InfoOptions
 from ned.options.datasets import AffWildOptions, MeadOptions, ReconstructOptions
 from ned.options.exchange import ExportOptions, ImportOptions
@@ -38,8 +39,8 @@ class Command:
     """One row of the table: a subcommand, its options, and the function that runs it.
 
     `run` is named, "module:function", so that help needs none of them; it is given the options and
-    the progress, and returns lines. `resumable` ones keep what they have finished when they are
-    interrupted.
+    the progress, and returns what to print (`ned.core.table`). `resumable` ones keep what they have
+    finished when they are interrupted.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Command:
     run: str
     resumable: bool = False
 
-    def __call__(self, options: object, progress: Progress) -> Sequence[str]:
+    def __call__(self, options: object, progress: Progress) -> Sequence[Line]:
         module, function = self.run.split(":")
         return getattr(import_module(f"ned.commands.{module}"), function)(options, progress)
 
@@ -101,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = next(row for row in COMMANDS if row.options is type(options))
         progress = TerminalProgress() if sys.stderr.isatty() else SILENT
         for line in command(options, progress):
-            print(_one_line(line))
+            _print(line, verbose)
         sys.stdout.flush()
         return 0
     except BrokenPipeError:
@@ -126,7 +127,7 @@ def _parse(words: list[str]) -> object:
 
     _check_names(words)
     choices = tuple(Annotated[row.options, conf.subcommand(row.name)] for row in COMMANDS)
-    verbose_help = "Log every step, and show where an error happened."
+    verbose_help = "Tell everything: log every step, show details, and where an error happened."
     fields = [
         ("command", Union[choices]),  # noqa: UP007 - built from the table
         ("verbose", Annotated[bool, conf.arg(help=verbose_help)], dataclasses.field(default=False)),
@@ -156,6 +157,16 @@ def _check_names(words: list[str]) -> None:
             len(word) > 2 and re.match(r"-[^-]", word) and Path(word).is_file()
         ):
             raise InputError(f"'{word}' reads like an option; write ./{word} for the file")
+
+
+def _print(line: Line, verbose: bool) -> None:
+    """Print what a command returned; `verbose` shows details too."""
+    if isinstance(line, Table) and sys.stdout.isatty():
+        sys.stdout.flush()
+        draw_table(line, verbose, _one_line)
+        return
+    for text in plain_lines(line, verbose):
+        print(_one_line(text))
 
 
 def _start_logging(verbose: bool) -> None:

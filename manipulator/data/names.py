@@ -5,28 +5,12 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from ned.core.script.emotions import CREMA_D_LABELS, RAVDESS_LABELS
+
 Scheme = Literal["crema-d", "ravdess"]
 
 _CREMA = re.compile(r"(\d{4})_[A-Z]{3}_([A-Z]{3})_[A-Z]{2}")
-_CREMA_EMOTIONS = {
-    "ANG": "angry",
-    "DIS": "disgusted",
-    "FEA": "fear",
-    "HAP": "happy",
-    "NEU": "neutral",
-    "SAD": "sad",
-}
 _RAVDESS = re.compile(r"\d\d-\d\d-(\d\d)-\d\d-\d\d-\d\d-(\d\d)")
-_RAVDESS_EMOTIONS = {
-    "01": "neutral",
-    "02": "calm",
-    "03": "happy",
-    "04": "sad",
-    "05": "angry",
-    "06": "fear",
-    "07": "disgusted",
-    "08": "surprised",
-}
 
 
 def parse_name(scheme: Scheme, name: str) -> tuple[str, str] | None:
@@ -37,8 +21,8 @@ def parse_name(scheme: Scheme, name: str) -> tuple[str, str] | None:
     """
     if scheme == "crema-d":
         match = _CREMA.fullmatch(name)
-        found = match and (match[1], _CREMA_EMOTIONS.get(match[2]))
+        found = match and (match[1], CREMA_D_LABELS.get(match[2]))
     else:
         match = _RAVDESS.fullmatch(name)
-        found = match and (match[2], _RAVDESS_EMOTIONS.get(match[1]))
+        found = match and (match[2], RAVDESS_LABELS.get(match[1]))
     return (found[0], found[1]) if found and found[1] else None

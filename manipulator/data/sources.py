@@ -18,6 +18,7 @@ from manipulator.data.windows import UNLABELLED, LabelledSequence
 from ned.core.errors import InputError, quoted
 from ned.core.face.performance import Performance
 from ned.core.files.actor import Actor
+from ned.core.script.emotions import AFF_WILD2_LABELS, ALIASES
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,6 @@ class LabelledData:
 
 
 _JAW_AND_EXPRESSION = [0, *range(3, 53)]
-_AFF_WILD = ("neutral", "angry", "disgusted", "fear", "happy", "sad", "surprised")
 _COLUMNS = ("clip", "emotion")
 _END = "_deca.pkl"
 
@@ -77,7 +77,9 @@ def read_aff_wild(root: Path, annotations: Path, emotions: Sequence[str]) -> Lab
     """
     if not annotations.is_dir():
         raise InputError(f"--annotations_path {quoted(annotations)} is not a folder")
-    names = np.array([emotions.index(name) if name in emotions else -1 for name in _AFF_WILD])
+    names = np.array(
+        [emotions.index(name) if name in emotions else -1 for name in AFF_WILD2_LABELS]
+    )
     found, kinds = [], set()
     for path in _code_files(root):
         annotation = annotations / f"{path.stem}.txt"
@@ -182,7 +184,8 @@ def read_table(path: Path) -> dict[str, tuple[str, str]]:
                     if not cells[name]:
                         raise InputError(f"{quoted(path)}, line {number} has no {name}")
                 clip = cells["clip"].removesuffix(".safetensors").removesuffix(".mp4")
-                told = (cells["actor"], cells["emotion"].lower())
+                emotion = cells["emotion"].lower()
+                told = (cells["actor"], ALIASES.get(emotion, emotion))
                 if table.setdefault(clip, told) != told:
                     raise InputError(f"{quoted(path)}, line {number} labels {clip!r} otherwise")
     except (OSError, UnicodeError, csv.Error) as error:

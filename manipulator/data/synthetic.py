@@ -21,8 +21,9 @@ from deca.rig import Rig
 from manipulator import dynamics
 from manipulator.data.measurement import Tracker, draw_errors, draw_visibility, measure
 from manipulator.data.speech import Speech, Voice, speak
-from manipulator.prototypes import Prototype, load_prototypes
+from manipulator.prototypes import Prototype, Prototypes, load_prototypes
 from manipulator.speech_lock import SpeechLock
+from ned.core.script.emotions import CONTEMPT, SYNTHETIC_LABELS
 
 _LIDS = ("lid_close", "upper_lid_raise", "lid_tighten")
 _BATCH = 128  # performances that are measured at once
@@ -42,9 +43,7 @@ class SyntheticSettings:
             emotion is found.
     """
 
-    emotions: tuple[str, ...] = (
-        *("neutral", "angry", "disgusted", "fear", "happy", "sad", "surprised", "contempt"),
-    )
+    emotions: tuple[str, ...] = SYNTHETIC_LABELS
     frame_rate: float = 25.0
     seconds: tuple[float, float] = (3.0, 5.0)
     actors: int = 160
@@ -97,8 +96,10 @@ class SyntheticActor:
     gains: NDArray[np.float32]
 
     @classmethod
-    def numbered(cls, number: int, rig: Rig) -> SyntheticActor:
-        """The actor of a number: always the same one."""
+    def numbered(
+        cls, number: int, rig: Rig, prototypes: Prototypes | None = None
+    ) -> SyntheticActor:
+        """The actor of a number: always the same one, of the same prototypes."""
         generator = np.random.default_rng([7919, number])
         count = len(rig)
         held = generator.exponential(0.12, count) * (generator.random(count) < 0.5)
@@ -106,7 +107,7 @@ class SyntheticActor:
         brows *= np.array(rig.regions) == "brows"  # seldom alike on both sides
         shared, own = generator.normal(0, 0.22, count), generator.normal(0, 0.12, count)
         variants, habits = {}, {}
-        for name, prototype in load_prototypes().items():
+        for name, prototype in (prototypes or load_prototypes()).items():
             weights = generator.dirichlet([0.7] * len(prototype.variants))
             variants[name] = weights.astype(np.float32)
             habits[name] = float(np.clip(generator.lognormal(0, 0.18), 0.65, 1.5))
@@ -127,15 +128,16 @@ def make_performances(
 ) -> list[SyntheticPerformance]:
     """Play takes until there are `count` performances; the same seed plays the same ones."""
     performances: list[SyntheticPerformance] = []
+    prototypes = load_prototypes()
     take = 0
     while len(performances) < count:
         waiting: list[_Take] = []
         while len(waiting) < _BATCH and len(performances) + len(waiting) < count:
             generator = np.random.default_rng([seed, take, settings.first_actor])
             actor = settings.first_actor + int(generator.integers(settings.actors))
-            waiting += _play(take, actor, rig, generator, settings)
+            waiting += _play(take, actor, rig, prototypes, generator, settings)
             take += 1
-        performances += _measured(waiting, rig, settings.faint)
+        performances += _measured(waiting, rig, prototypes, settings.faint)
     return performances[:count]
 
 
@@ -152,10 +154,15 @@ class _Take:
 
 
 def _play(
-    take: int, number: int, rig: Rig, generator: np.random.Generator, settings: SyntheticSettings
+    take: int,
+    number: int,
+    rig: Rig,
+    prototypes: Prototypes,
+    generator: np.random.Generator,
+    settings: SyntheticSettings,
 ) -> list[_Take]:
     """The same words once with every emotion."""
-    actor = SyntheticActor.numbered(number, rig)
+    actor = SyntheticActor.numbered(number, rig, prototypes)
     rate = settings.frame_rate
     count = round(generator.uniform(*settings.seconds) * rate)
     speech = speak(count, actor.voice, rig, generator, rate)
@@ -166,7 +173,7 @@ def _play(
     plain = _plain(speech, blinks, actor, rig, generator, rate)
     takes = []
     for emotion in settings.emotions:
-        prototype = load_prototypes()[emotion]
+        prototype = prototypes[emotion]
         intensity = _intensity(speech, actor, prototype, generator, settings)
         change = _emotional(prototype, intensity, speech, blinks, actor, rig, generator, rate)
         seed = [int(x) for x in generator.integers(0, 2**31, 2)]
@@ -174,7 +181,9 @@ def _play(
     return takes
 
 
-def _measured(takes: list[_Take], rig: Rig, faint: float) -> list[SyntheticPerformance]:
+def _measured(
+    takes: list[_Take], rig: Rig, prototypes: Prototypes, faint: float
+) -> list[SyntheticPerformance]:
     errors, expressions, changes = [], [], []
     for take in takes:
         generator = np.random.default_rng(take.seed)
@@ -192,17 +201,17 @@ def _measured(takes: list[_Take], rig: Rig, faint: float) -> list[SyntheticPerfo
             take=take.take,
             neutral=found[2 * k + 1],
             change=change,
-            intensity=_size(change, take.emotion, rig),
+            intensity=_size(change, prototypes[take.emotion], rig),
         )
         for k, (take, change) in enumerate(zip(takes, changes, strict=True))
     ]
 
 
-def _size(change: NDArray[np.float32], emotion: str, rig: Rig) -> NDArray[np.float32]:
+def _size(change: NDArray[np.float32], prototype: Prototype, rig: Rig) -> NDArray[np.float32]:
     """(T,) how far a change moves the skin, relative to the emotion's first variant."""
     flat = rig.basis.reshape(len(rig), -1)
     metric = flat @ flat.T
-    whole = _lock(rig).apply(load_prototypes()[emotion].amounts(rig, 0)[None], 0.85)
+    whole = _lock(rig).apply(prototype.amounts(rig, 0)[None], 0.85)
     largest = np.sqrt(max(float(((whole @ metric) * whole).sum()), 1e-12))
     return np.sqrt(np.maximum(((change @ metric) * change).sum(1), 0)) / np.float32(largest)
 
@@ -286,7 +295,7 @@ def _emotional(
     taken = generator.dirichlet(4 * weights + 0.05)
     amounts = sum(share * prototype.amounts(rig, k) for k, share in enumerate(taken))
     amounts = amounts * actor.gains * np.exp(generator.normal(0, 0.1, len(rig)))
-    if prototype.name == "contempt" and generator.random() < 0.5:  # one-sided, on either side
+    if prototype.name == CONTEMPT and generator.random() < 0.5:  # one-sided, on either side
         amounts = amounts[rig.mirror]
     life = 1 + 0.08 * np.clip(
         dynamics.drift(len(intensity), len(rig), 0.8 * rate, generator), -2, 2

@@ -26,6 +26,7 @@ from ned.core.files.records import Record, content_hash, fingerprint, write_atom
 from ned.core.film.clip import Clip
 from ned.core.film.image_files import read_image
 from ned.core.progress import SILENT, Progress
+from ned.core.script.emotions import CONTEMPT, NEUTRAL
 from ned.options.datasets import AffWildOptions, MeadOptions, ReconstructOptions
 from preprocessing.actor_video import Reel
 from preprocessing.crop_landmarks import MeshLandmarking
@@ -33,7 +34,7 @@ from preprocessing.crop_landmarks import MeshLandmarking
 _CHUNK = 32  # frames
 _RATE = 25.0  # frames per second that face images without times are taken for
 _MEAD, _AFF_WILD, _IMAGES = 1, 1, 1  # versions: count up when a clip gives another result
-_NEUTRAL, _LEFT_OUT, _LEVEL, _VIEW = "neutral", "contempt", "level_3", "front"
+_NEUTRAL, _LEFT_OUT, _LEVEL, _VIEW = NEUTRAL, CONTEMPT, "level_3", "front"
 _MANIFEST = "manifest.jsonl"
 
 

@@ -16,7 +16,7 @@ from deca.rig import Rig, load_rig
 from manipulator.directing import direct_performance
 from manipulator.director import Directed, Direction
 from manipulator.directors import open_director
-from manipulator.prototypes import load_prototypes
+from manipulator.prototypes import Prototypes, load_prototypes
 from ned.core.errors import InputError, NoFaceError
 from ned.core.face.performance import Performance
 from ned.core.face.track import PLAIN, Track
@@ -70,11 +70,12 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
     clip = _open(options)
     _check_results(options, clip)
     rig, renderer = load_rig(), open_renderer(options.renderer, options.actor_model)
-    timeline = _timeline(options, clip) if options.reference is None else None
+    prototypes = load_prototypes(options.emotions, rig)
+    timeline = _timeline(options, clip, prototypes) if options.reference is None else None
     reference = None
     if options.reference is not None:
         reference = _reference(options.reference, rig, progress)
-    director = open_director(options.director, rig, reference)
+    director = open_director(options.director, rig, reference, prototypes)
     performance = _perform(options, clip, rig, progress)
     direction = Direction(
         timeline=timeline,
@@ -179,8 +180,8 @@ def _preview_settings() -> EncoderSettings:
     return EncoderSettings(quality="draft")
 
 
-def _timeline(options: DirectOptions, clip: Clip) -> Timeline:
-    known = tuple(load_prototypes())
+def _timeline(options: DirectOptions, clip: Clip, prototypes: Prototypes) -> Timeline:
+    known = tuple(prototypes)
     if options.timeline is not None:
         timeline = load_timeline(options.timeline, known)
         for line in timeline.check_end(clip.duration) if clip.duration else ():

@@ -5,37 +5,39 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from deca.fitting import fit
+from manipulator.prototypes import load_prototypes
 from ned import __version__
 from ned.core.errors import InputError, NedError, NoFaceError, quoted
 from ned.core.files.partial import output_errors
 from ned.core.film.clip import Clip
 from ned.core.progress import SILENT, Progress, Step
+from ned.core.table import Line
 from ned.evaluation.catalogue import METRICS
 from ned.evaluation.comparison import Comparison
-from ned.evaluation.emotion import MEAN_OF_JUDGES
-from ned.evaluation.judges import Panel
+from ned.evaluation.judges import Judges
 from ned.evaluation.means import means_of
 from ned.evaluation.metric import Score, Skip
 from ned.evaluation.pairs import Pair, find_pairs
 from ned.evaluation.report import write_report
 from ned.evaluation.result import PairResult, SetResult
+from ned.evaluation.score_table import tell
 from ned.evaluation.sound import Sound
-from ned.evaluation.tables import in_order, write_csv, write_json
-from ned.evaluation.tracked_clip import Seen
-from ned.evaluation.video_networks import Features, Networks, set_scores
+from ned.evaluation.tables import write_csv, write_json
+from ned.evaluation.tracked_clip import TrackedClip
+from ned.evaluation.video_networks import Features, VideoNetworks, set_scores
 from ned.options import EvaluateOptions, is_still_name
 from preprocessing.track import track_faces
 
 _WRITE_EVERY = 60.0  # seconds
 
 
-def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[str]:
+def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[Line]:
     """Score results, or make or score a study of human raters; returns lines for people.
 
     Of several results the tables and the report are written on the way too, and when the run is
@@ -47,9 +49,11 @@ def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[str]
     """
     if options.answers:
         return _score_study(options)
-    pairs = find_pairs(options.source, options.result, options.emotion)
+    prototypes = load_prototypes(options.emotions)
+    looks = {name: one.looks_like for name, one in prototypes.items() if one.looks_like}
+    pairs = find_pairs(options.source, options.result, options.emotion, tuple(prototypes))
     if options.study is not None:
-        return _make_study(options.study, pairs, options.seed)
+        return _make_study(options.study, pairs, looks, options.seed)
     pairs = [
         dataclasses.replace(
             pair,
@@ -59,8 +63,9 @@ def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[str]
         for pair in pairs
     ]
     folder = options.output_folder
-    panel, networks = Panel.find(options.judge, options.embedding), Networks.find()
-    evaluator = Evaluator(panel, networks, options.actor, progress)
+    embedding = () if options.embedding is None else (options.embedding,)
+    judges = Judges.find({"emotion": options.judge, "identity": embedding})
+    evaluator = Evaluator(judges, VideoNetworks.find(), options.actor, progress, looks)
     found = SetResult([])
     written = time.monotonic()
     try:
@@ -72,71 +77,32 @@ def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[str]
                     raise
                 found.failed[pair.name] = str(error)
             if len(pairs) > 1 and time.monotonic() - written > _WRITE_EVERY:
-                _write(folder, found, panel, evaluator)
+                _write(folder, found, judges, evaluator)
                 written = time.monotonic()
     finally:
         if found.pairs:
-            _write(folder, found, panel, evaluator)
+            _write(folder, found, judges, evaluator)
     if not found.pairs:
         name, why = next(iter(found.failed.items()))
         raise InputError(f"none of {len(pairs)} results could be scored; {name}: {why}")
-    return [*_summary(found), f"report: {folder / 'report.html'}"]
+    return [*tell(found, METRICS), f"report: {folder / 'report.html'}"]
 
 
-def _write(folder: Path, found: SetResult, panel: Panel, evaluator: Evaluator) -> None:
+def _write(folder: Path, found: SetResult, judges: Judges, evaluator: Evaluator) -> None:
     if len(found.pairs) + len(found.failed) > 1:
         found.means = means_of(found.pairs)
         found.skips = evaluator.judge_sets(found.means)
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    judges = [classifier.name for classifier in panel.classifiers]
-    header = {"ned": __version__, "results": len(found.pairs)}
-    header |= {"emotion classifiers": ", ".join(judges) or "none"}
-    header |= {"face embedding": panel.embedding.name if panel.embedding else "none"}
+    header = {"ned": __version__, "results": len(found.pairs), **judges.header}
     write_json(folder / "scores.json", found, METRICS, header)
     write_csv(folder / "scores.csv", found, METRICS, header)
     write_report(folder / "report.html", found, METRICS, header)
 
 
-def _summary(found: SetResult) -> list[str]:
-    """What a terminal shows: of one result every score, of several the means by method."""
-    if len(found.pairs) == 1 and not found.failed:
-        pair = found.pairs[0]
-        lines = [f"{pair.result} against {pair.source}, {pair.frames} frames"]
-        lines += _told(pair.scores)
-        lines += [f"  skipped {', '.join(skip.metrics)}: {skip.reason}" for skip in pair.skips]
-        return lines
-    lines = []
-    for method, scores in sorted(found.means.items()):
-        own = sum(pair.method == method for pair in found.pairs)
-        lines.append(f"{method or 'all results'}, means of {own} clips")
-        lines += _told(scores)
-    lines += [f"  not scored {name}: {why}" for name, why in found.failed.items()]
-    reasons: dict[str, set[str]] = defaultdict(set)
-    for pair in found.pairs:
-        for skip in pair.skips:
-            reasons[f"{', '.join(skip.metrics)}: {skip.reason}"].add(pair.name)
-    lines += [f"  skipped {', '.join(s.metrics)}: {s.reason}" for s in found.skips]
-    for reason, names in reasons.items():
-        where = "everywhere" if len(names) == len(found.pairs) else f"in {len(names)}"
-        lines.append(f"  skipped {where} {reason}")
-    return lines
-
-
-def _told(scores: Sequence[Score]) -> list[str]:
-    averaged = {score.metric for score in scores if score.judge == MEAN_OF_JUDGES}
-    lines = []
-    for score in in_order(scores, METRICS):
-        if score.metric in averaged and score.judge != MEAN_OF_JUDGES:
-            continue
-        metric = METRICS[score.metric]
-        interval = "" if score.low != score.low else f" ({score.low:.4g} to {score.high:.4g})"
-        unit = f" {metric.unit}" if metric.unit else ""
-        lines.append(f"  {score.metric:28} {round(score.value, 9):9.4g}{unit}{interval}")
-    return lines
-
-
-def _make_study(folder: Path, pairs: Sequence[Pair], seed: int) -> list[str]:
+def _make_study(
+    folder: Path, pairs: Sequence[Pair], looks: Mapping[str, str], seed: int
+) -> list[Line]:
     """A blinded rating page of the results of all methods."""
     from ned.evaluation.study import make_study
 
@@ -145,7 +111,7 @@ def _make_study(folder: Path, pairs: Sequence[Pair], seed: int) -> list[str]:
     for pair in pairs:
         clips[pair.method or "results"][pair.result.stem] = pair.result
         if pair.emotion is not None:
-            targets[pair.result.stem] = pair.emotion
+            targets[pair.result.stem] = looks.get(pair.emotion, pair.emotion)
     sources = {pair.source.stem: pair.source for pair in pairs}
     page = make_study(folder, clips, sources, seed=seed, targets=targets)
     return [
@@ -155,7 +121,7 @@ def _make_study(folder: Path, pairs: Sequence[Pair], seed: int) -> list[str]:
     ]
 
 
-def _score_study(options: EvaluateOptions) -> list[str]:
+def _score_study(options: EvaluateOptions) -> list[Line]:
     """Scores of a study from its key and the raters' files."""
     from ned.evaluation.study import score_study, write_study_scores
 
@@ -171,20 +137,23 @@ class Evaluator:
     """Scores pairs one after the other; a source that several share is looked at once.
 
     Args:
-        panel: classifiers and embeddings. networks: others with weights.
+        judges: what looks at single faces. networks: others with weights.
         actor: which face of the source, 0 the largest.
+        looks: by emotion, what classifiers call it; itself if left out.
     """
 
     def __init__(
         self,
-        panel: Panel,
-        networks: Networks | None = None,
+        judges: Judges,
+        networks: VideoNetworks | None = None,
         actor: int = 0,
         progress: Progress = SILENT,
+        looks: Mapping[str, str] | None = None,
     ) -> None:
-        self._panel, self._networks = panel, networks or Networks()
+        self._looks = looks or {}
+        self._judges, self._networks = judges, networks or VideoNetworks()
         self._actor, self._progress = actor, progress
-        self._known: dict[Path, Seen] = {}
+        self._known: dict[Path, TrackedClip] = {}
         self._features: dict[str, list[Features]] = defaultdict(list)
 
     def evaluate(self, pair: Pair) -> PairResult:
@@ -200,9 +169,9 @@ class Evaluator:
         comparison = Comparison(
             seen[pair.source],
             seen[pair.result],
-            self._panel,
+            self._judges,
             self._networks,
-            target=pair.emotion,
+            target=None if pair.emotion is None else self._looks.get(pair.emotion, pair.emotion),
             truth=seen[pair.ground_truth] if pair.ground_truth is not None else None,
             destination=seen[pair.destination] if pair.destination is not None else None,
             actor=self._actor,
@@ -235,7 +204,7 @@ class Evaluator:
             skips += [skip for skip in found[1] if skip not in skips]
         return skips
 
-    def _look(self, paths: Sequence[Path]) -> dict[Path, Seen]:
+    def _look(self, paths: Sequence[Path]) -> dict[Path, TrackedClip]:
         """Track every clip that is not known yet, two at a time."""
         for path in paths:
             if is_still_name(path):
@@ -250,14 +219,14 @@ class Evaluator:
             return self._known | dict(zip(clips, found, strict=True))
 
 
-def see(clip: Clip, progress: Progress = SILENT) -> Seen:
+def see(clip: Clip, progress: Progress = SILENT) -> TrackedClip:
     """Track a clip and fit the rig to every face in it; a clip without a face has none."""
     sound = Sound.open(clip.path)
     try:
         tracks = track_faces(clip, progress=progress)
     except NoFaceError:
-        return Seen(clip, [], sum(1 for _ in clip.frames()), sound)
-    return Seen(clip, [fit(track) for track in tracks], len(tracks[0]), sound)
+        return TrackedClip(clip, [], sum(1 for _ in clip.frames()), sound)
+    return TrackedClip(clip, [fit(track) for track in tracks], len(tracks[0]), sound)
 
 
 class _Together(Progress):

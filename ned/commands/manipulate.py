@@ -54,7 +54,6 @@ def manipulate(options: ManipulateOptions, progress: Progress = SILENT) -> list[
         AssetError: There is no checkpoint, or a file that --freeze needs.
         OutputError: A result cannot be written.
     """
-    require_torch("the learned manipulator")
     actor = Actor.open(options.celeb)
     experiment = actor.experiment(options.exp_name)
     clips = load_performances(actor)
@@ -80,12 +79,13 @@ def _is_learned(options: ManipulateOptions, models: list[str]) -> bool:
     if options.director not in ("auto", *DIRECTORS):
         known = ", ".join(("auto", *DIRECTORS))
         raise InputError(f"--director is {options.director!r}, give one of {known}")
-    if options.director == "procedural":
+    if options.director == "procedural" or options.emotions is not None:
         other = next((model for model in models if model != "rig"), None)
         if other is not None:
             raise InputError(
-                f"--director procedural directs the rig only, {quoted(options.celeb)} is "
-                f"preprocessed with {other}; give --director learned"
+                f"--director procedural and --emotions direct the rig only, {quoted(options.celeb)}"
+                f" is preprocessed with {other}; preprocess with --reconstructor rig, or give "
+                "--director learned"
             )
         return False
     given = options.checkpoints_dir is not None or _FOLDER.is_dir()
@@ -103,7 +103,9 @@ def _rules(
     from manipulator.prototypes import load_prototypes
     from manipulator.speech_lock import SpeechLock
 
-    rig, known = load_rig(), tuple(load_prototypes())
+    rig = load_rig()
+    prototypes = load_prototypes(options.emotions, rig)
+    known = tuple(prototypes)
     references = [
         joined(list(load_performances(Actor.open(folder)).values())) for folder in options.ref_dirs
     ]
@@ -113,7 +115,7 @@ def _rules(
             "--director learned of several"
         )
     reference = references[0] if references else None
-    director = open_director("procedural", rig, reference)
+    director = open_director("procedural", rig, reference, prototypes)
     videos = {video.stem: video for video in actor.videos}
     jaw = SpeechLock(rig).jaw
 
@@ -141,7 +143,12 @@ def _rules(
 
     for path, performance in clips.items():  # everything that can be wrong is found now
         timeline(path.stem, performance)
-    return change, {"director": "procedural", "emotions": known}
+    own = options.emotions
+    return change, {
+        "director": "procedural",
+        "emotions": known,
+        "own_emotions": own and {"name": own.name, "hash": content_hash(own)},
+    }
 
 
 def _networks(

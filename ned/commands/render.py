@@ -218,13 +218,13 @@ def own_scores(
     device: str = "auto",
     precision: Precision = "auto",
 ) -> tuple[list[int], dict[str, float], Path]:
-    """The held-out frames, drawn; how near they come (`Likeness.scores`); what drew them.
+    """The held-out frames, drawn; their `ReconstructionError.scores`; what drew them.
 
     Raises:
         InputError: The folder cannot be used, or was trained on every frame.
         AssetError: The checkpoint is of another layout. OutputError: A file cannot be written.
     """
-    from ned.evaluation.reconstruction_error import Likeness
+    from ned.evaluation.reconstruction_error import ReconstructionError
     from renderer.neural.checkpoints import find_generator, picture_size
     from renderer.neural.dataset import Faces
 
@@ -235,16 +235,16 @@ def own_scores(
     experiment = Actor(actor.folder / OWN)
     with locked(experiment.lock_file, experiment.folder):
         _draw(path, faces, experiment, frames, device, precision, progress)
-        likeness, last = Likeness(), None
+        error, last = ReconstructionError(), None
         whole = dataclasses.replace(faces, size=faces.side)  # compared as large as it was filmed
         for frame in frames:
             drawn = read_image(experiment.frame_file(_KIND, frame))
             filmed = np.moveaxis(whole.face(frame), 0, 2)
             mask = whole.conditioning(frame)[-1] > 0
             follows = last == frame - 1 and frame not in faces.starts
-            likeness.add(drawn, filmed, mask, whole.mouth(frame), follows)
+            error.add(drawn, filmed, mask, whole.mouth(frame), follows)
             last = frame
-    return frames, likeness.scores(), path
+    return frames, error.scores(), path
 
 
 def _held_out(actor: Actor, folder: Path, faces: Faces) -> list[int]:

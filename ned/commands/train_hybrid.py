@@ -117,9 +117,9 @@ def footage_of(
 
 def measured(training: HybridTraining) -> list[str]:
     """What the network gains over the warp on held-out frames, for people."""
-    from ned.evaluation.reconstruction_error import Likeness
+    from ned.evaluation.reconstruction_error import ReconstructionError
 
-    warped, drawn = Likeness(), Likeness()
+    warped, drawn = ReconstructionError(), ReconstructionError()
     for one in training.reenacted(np.arange(len(training.held_out))):
         mouth = one.mouth.astype(np.int64)
         warped.add(one.warped, one.filmed, one.mask, mouth, False)

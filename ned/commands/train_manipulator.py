@@ -17,6 +17,7 @@ from ned.core.errors import InputError, quoted
 from ned.core.files.checkpoint import require_torch
 from ned.core.files.records import locked
 from ned.core.progress import SILENT, Progress
+from ned.core.script.emotions import ALIASES, NED_LABELS, SYNTHETIC_LABELS
 from ned.options.manipulate import device_of
 from ned.options.train_manipulator import TrainManipulatorOptions
 
@@ -219,11 +220,10 @@ def _writer(options: TrainManipulatorOptions, trainer: Trainer) -> Any:
 
 
 def _emotions(options: TrainManipulatorOptions) -> tuple[str, ...]:
-    from manipulator.networks import EMOTIONS
-
     if options.emotions:
-        return tuple(dict.fromkeys(name.lower() for name in options.emotions))
-    return (*EMOTIONS, "contempt") if options.database == "synthetic" else EMOTIONS
+        words = (word.lower() for word in options.emotions)
+        return tuple(dict.fromkeys(ALIASES.get(word, word) for word in words))
+    return SYNTHETIC_LABELS if options.database == "synthetic" else NED_LABELS
 
 
 def _read(

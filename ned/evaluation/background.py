@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ned.evaluation.bootstrap import mean
 from ned.evaluation.colour import difference
 from ned.evaluation.estimate import estimate
-from ned.evaluation.frame_pair import View
+from ned.evaluation.frame_pair import FramePair
 from ned.evaluation.metric import Metric, Score
 from ned.evaluation.region import FaceRegion
 
@@ -48,13 +48,13 @@ class Background:
         self._errors: list[tuple[float, float, int]] = []  # squared, absolute, samples
         self._shifts: list[float] = []
 
-    def add(self, view: View, sampled: bool) -> None:
+    def add(self, pair: FramePair, sampled: bool) -> None:
         """Look at one frame; at its colours too if it is `sampled`."""
-        outside = self._region.outside(view.index)
-        apart = (view.lumas[1] - view.lumas[0])[outside].astype(np.float64)
+        outside = self._region.outside(pair.index)
+        apart = (pair.lumas[1] - pair.lumas[0])[outside].astype(np.float64)
         self._errors.append((float(apart @ apart), float(np.abs(apart).sum()), len(apart)))
         if sampled:
-            self._shifts.append(difference(view.colours, _CELLS, outside))
+            self._shifts.append(difference(pair.colours, _CELLS, outside))
 
     def scores(self, block: int, sampled_block: int) -> list[Score]:
         """The metrics of all frames; blocks (of sampled frames) as in `evaluation.bootstrap`."""

@@ -15,13 +15,18 @@ from ned.evaluation import (
     speech,
     temporal,
 )
+from ned.evaluation.judges import KINDS
 from ned.evaluation.metric import Metric
 
+_MODULES = (
+    *(emotion, speech, lip_sync, identity, embedding, pose, background),
+    *(realism, perceptual, frechet, temporal),
+)
 METRICS: dict[str, Metric] = {
     metric.name: metric
-    for module in (
-        *(emotion, speech, lip_sync, identity, embedding, pose, background),
-        *(realism, perceptual, frechet, temporal),
+    for metrics in (
+        *(module.METRICS for module in _MODULES),
+        *(judge.metrics for judge in KINDS.values()),  # of judges that are not named above
     )
-    for metric in module.METRICS
+    for metric in metrics
 }

@@ -27,9 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.errors import AssetError, InputError, quoted
+from ned.core.script.emotions import ALIASES, EMOTIONS
 from ned.evaluation.plugin import PICTURE_ENTRIES, Description, Network, describe
-
-EMOTIONS = (*("angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral", "contempt"),)
 
 _ENTRIES = (
     PICTURE_ENTRIES
@@ -193,9 +192,15 @@ def _labels(description: Description) -> tuple[str, ...]:
     labels = description.entries.get("labels")
     if not isinstance(labels, list) or not 2 <= len(labels) <= len(EMOTIONS):
         raise description.wrong("labels", f"a list of two or more of {', '.join(EMOTIONS)}")
-    if not all(label in EMOTIONS for label in labels) or len(set(labels)) != len(labels):
+    names = tuple(_label(word) for word in labels)
+    if not all(name in EMOTIONS for name in names) or len(set(names)) != len(names):
         raise description.wrong("labels", f"each of {', '.join(EMOTIONS)} once at most")
-    return tuple(labels)
+    return names
+
+
+def _label(word: object) -> str:
+    name = str(word).lower()
+    return ALIASES.get(name, name)
 
 
 def _column(description: Description, key: str) -> tuple[str | None, int] | None:

@@ -24,16 +24,17 @@ from ned.evaluation import (
 )
 from ned.evaluation.background import Background
 from ned.evaluation.bootstrap import block_length
-from ned.evaluation.frame_pair import View
-from ned.evaluation.judges import Panel, Which
+from ned.evaluation.frame_pair import FramePair
+from ned.evaluation.judge import Which
+from ned.evaluation.judges import Judges
 from ned.evaluation.landmarks import signals
 from ned.evaluation.metric import Metric, Score, Skip
 from ned.evaluation.realism import Realism
 from ned.evaluation.region import FaceRegion
 from ned.evaluation.result import Labels, Picture, Series
 from ned.evaluation.temporal import Calm
-from ned.evaluation.tracked_clip import Seen
-from ned.evaluation.video_networks import Features, Networks, Viewing
+from ned.evaluation.tracked_clip import TrackedClip
+from ned.evaluation.video_networks import Features, NetworkScorer, VideoNetworks
 
 _SAMPLES = 100  # frames of a clip whose colours are compared, and that classifiers see
 _STRIP = 8  # moments in the picture strip
@@ -59,7 +60,7 @@ class Comparison:
         source, result: both clips. truth: what the result should equal, destination: the emotion
             wanted by the same actor; None without.
         target: emotion that was asked for, None where unknown.
-        panel: classifiers and embeddings. networks: others with weights.
+        judges: what looks at single faces. networks: others with weights.
         actor: which face of the source.
         compared: (T,) True in the frames whose faces (lips, jaw, pose, jitter) count; None:
             all do. Pictures and what classifiers see are not affected.
@@ -70,13 +71,13 @@ class Comparison:
 
     def __init__(
         self,
-        source: Seen,
-        result: Seen,
-        panel: Panel,
-        networks: Networks,
+        source: TrackedClip,
+        result: TrackedClip,
+        judges: Judges,
+        networks: VideoNetworks,
         target: str | None = None,
-        truth: Seen | None = None,
-        destination: Seen | None = None,
+        truth: TrackedClip | None = None,
+        destination: TrackedClip | None = None,
         actor: int = 0,
         progress: Progress = SILENT,
         compared: NDArray[np.bool_] | None = None,
@@ -100,7 +101,7 @@ class Comparison:
         self._same_size = source.clip.size == result.clip.size
         self._same_rate = True
         self._paired = self._find_pairing()
-        self._sitting = panel.sitting()
+        self._judging = judges.begin()
         self._block = block_length(self.frame_rate)
         self._every = max(1, self.frames // _SAMPLES)
         self._sampled_block = max(1, round(self._block / self._every))
@@ -236,7 +237,7 @@ class Comparison:
         calm = Calm(self._face.track.shots if self._face is not None else np.zeros(count, np.int32))
         sights = self._points[:count], self._moved[:count]
         times = self._face.times if self._face is not None else np.arange(count) / self.frame_rate
-        viewing = Viewing(self._networks, self._source, self._result, sights, times[:count])
+        scorer = NetworkScorer(self._networks, self._source, self._result, sights, times[:count])
         every = self._every
         strip = set(np.linspace(0, count - 1, min(_STRIP, count)).round().astype(int).tolist())
         frames = zip(self._source.clip.frames(), self._result.clip.frames(), strict=False)
@@ -246,26 +247,26 @@ class Comparison:
         ):
             for source, result in islice(frames, count):
                 index, sampled = source.index, source.index % every == 0
-                view = View(index, source, result, region.box(index))
+                pair = FramePair(index, source, result, region.box(index))
                 looked = None
                 if self._same_size:
-                    view.prepare(sampled)
-                    looked = pool.submit(look.add, view, sampled)
-                    calm.add(view)
-                    viewing.add(view, sampled)
+                    pair.prepare(sampled)
+                    looked = pool.submit(look.add, pair, sampled)
+                    calm.add(pair)
+                    scorer.add(pair, sampled)
                     if self._face is not None:
-                        outside.add(view, sampled)
+                        outside.add(pair, sampled)
                 if sampled:
-                    self._sitting.look("source", view.colours[0], self._points[index])
-                    self._sitting.look("result", view.colours[1], self._moved[index])
+                    self._judging.show("source", pair.colours[0], self._points[index])
+                    self._judging.show("result", pair.colours[1], self._moved[index])
                 if index in strip:
-                    self.pictures.append(self._picture(view, region))
+                    self.pictures.append(self._picture(pair, region))
                 if looked is not None:
                     looked.result()
                 step(1)
         if not self._same_size:
             return
-        scores, skips, self.features = viewing.finish(self._sampled_block)
+        scores, skips, self.features = scorer.finish(self._sampled_block)
         self._take(scores, skips)
         self.scores += look.scores(self._block, self._sampled_block)
         self._draw("structural similarity", "", {"SSIM": np.array(look.ssim)})
@@ -273,22 +274,22 @@ class Comparison:
             self.scores += outside.scores(self._block, self._sampled_block)
             self.scores += calm.scores(self._block)
 
-    def _show(self, which: Which, seen: Seen, points: NDArray[np.float32]) -> None:
+    def _show(self, which: Which, seen: TrackedClip, points: NDArray[np.float32]) -> None:
         """Let the judges see some frames of one clip alone."""
         every = max(1, seen.frames // _SAMPLES)
         for frame in seen.clip.frames():
             if frame.index % every == 0 and frame.index < len(points):
-                self._sitting.look(which, frame.rgb(), points[frame.index])
+                self._judging.show(which, frame.rgb(), points[frame.index])
 
     def _judge(self) -> None:
         """What classifiers and embeddings say of the frames they saw."""
         if self._destination is not None:
             face = self._destination.face_like(self._points, self._source.clip.size)
             self._show("destination", self._destination, self._destination.points(face))
-        verdict = self._sitting.verdict(self._target, self._paired, self._sampled_block)
-        self._take(verdict.scores, verdict.skips)
-        self.labels = verdict.labels
-        for labels in verdict.shown:
+        judgement = self._judging.finish(self._target, self._paired, self._sampled_block)
+        self._take(judgement.scores, judgement.skips)
+        self.labels = judgement.labels
+        for labels in judgement.shown:
             if self._target in labels.names:
                 column = labels.names.index(self._target)
                 curves = {"source": labels.source[:, column], "result": labels.result[:, column]}
@@ -296,17 +297,17 @@ class Comparison:
                 times = np.arange(len(labels.source)) * self._every / self.frame_rate
                 self.series.append(Series(title, "", times, curves))
 
-    def _picture(self, view: View, region: FaceRegion) -> Picture:
+    def _picture(self, pair: FramePair, region: FaceRegion) -> Picture:
         """The face (the whole frame without one) in both videos."""
-        parts = list(view.colours)
-        place = region.box(view.index, margin=0.35) if self._same_size else None
+        parts = list(pair.colours)
+        place = region.box(pair.index, margin=0.35) if self._same_size else None
         if place is not None:
             parts = [part[place] for part in parts]
         height, width = parts[0].shape[:2]
         scale = _STRIP_SIDE / max(height, width)
         size = max(1, round(scale * width)), max(1, round(scale * height))
         small = [cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in parts]
-        return Picture(view.source.time, np.asarray(small[0]), np.asarray(small[1]))
+        return Picture(pair.source.time, np.asarray(small[0]), np.asarray(small[1]))
 
     def _draw(self, title: str, unit: str, curves: dict[str, NDArray[np.floating]]) -> None:
         count = len(next(iter(curves.values())))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ned.core.script.emotions import EMOTIONS
 from ned.evaluation.bootstrap import mean
 from ned.evaluation.classifier import Affect
 from ned.evaluation.estimate import estimate
@@ -87,6 +88,8 @@ def target_scores(
     skips = []
     if unable:
         words = f"{' and '.join(unable)} {'knows' if len(unable) == 1 else 'know'} no {target!r}"
+        if target not in EMOTIONS:
+            words += "; say in the file of --emotions what it looks_like"
         skips.append(Skip(_TARGET, words))
     rows: dict[str, list[NDArray[np.float64]]] = {name: [] for name in _TARGET}
     scores: list[Score] = []

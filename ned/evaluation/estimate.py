@@ -20,6 +20,7 @@ def estimate(
     """
     table = np.asarray(rows, np.float64)
     value = float(statistic(table[None])[0])
-    known = int((~np.isnan(table.reshape(len(table), -1)).any(1)).sum())
+    columns = tuple(range(1, table.ndim))
+    known = int((~np.isnan(table).any(axis=columns)).sum())
     low, high = interval(table, statistic, block=block)
     return Score(metric, value, low, high, known, judge)

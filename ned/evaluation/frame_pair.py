@@ -1,4 +1,4 @@
-"""View: one moment as both videos show it, prepared once for every measure of pixels."""
+"""Frame pair: one moment as both videos show it, prepared once for every measure of pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FACE_SIDE = 256  # pixels of the square in which faces are compared over time
 
 
 @dataclass(frozen=True)
-class View:
+class FramePair:
     """The same frame of source and result, of equal size.
 
     Attributes:

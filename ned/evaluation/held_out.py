@@ -18,7 +18,7 @@ from ned.core.files.actor import Actor
 from ned.core.files.frame_files import read_numbers
 from ned.core.film.clip import Clip
 from ned.core.film.image_files import read_image, read_mask
-from ned.evaluation.reconstruction_error import Likeness
+from ned.evaluation.reconstruction_error import ReconstructionError
 from renderer.experiment_conditioning import face_model_of, read_boxes, video_starts
 from renderer.hybrid.face_crops import FaceCrops, placed
 from renderer.hybrid.footage import Footage
@@ -98,9 +98,9 @@ class HeldOut:
     def moved(self, renderer: HybridRenderer | None = None, seed: int = 0) -> dict[str, float]:
         """How near frames come whose pixels are those of others: by the warp, and by the hybrid.
 
-        Each is made of one at least 0.4 s away, drawn at random, as `Likeness.scores`. Flicker
-        is measured apart, on all frames made of one and the same: with a new source for each frame
-        it would tell of the sources.
+        Each is made of one at least 0.4 s away, drawn at random; as `ReconstructionError.scores`.
+        Flicker is measured apart, on all frames made of one and the same: with a new source for
+        each frame it would tell of the sources.
         """
         from renderer.hybrid.reenactment import reenact, sources
 
@@ -108,30 +108,30 @@ class HeldOut:
         rows = np.arange(len(self.footage))
         measured = []
         for given in (sources(self.footage, rows, seed), np.full(len(rows), len(rows) // 2)):
-            likeness = Likeness()
+            error = ReconstructionError()
             for one in reenact(self.footage, rows, given, memory, renderer):
-                self._add(likeness, one.target, one.drawn)
-            measured.append(likeness.scores())
+                self._add(error, one.target, one.drawn)
+            measured.append(error.scores())
         mixed, still = measured
         return {**mixed, "flicker": still["flicker"]}
 
     def drawn(self, actor: Actor) -> dict[str, float]:
         """How near the faces_aligned come that a network drew from nothing but parameters."""
-        likeness = Likeness()
+        error = ReconstructionError()
         for row, frame in enumerate(self.number):
             face = read_image(actor.frame_file("faces_aligned", int(frame)))
             place, size = self.crop_from_aligned[row], self.mask.shape[1:]
             crop = cv2.warpAffine(face, place, size, flags=cv2.INTER_CUBIC)
-            self._add(likeness, row, crop)  # type: ignore[arg-type]
-        return likeness.scores()
+            self._add(error, row, crop)  # type: ignore[arg-type]
+        return error.scores()
 
-    def _add(self, likeness: Likeness, row: int, made: NDArray[np.uint8]) -> None:
+    def _add(self, error: ReconstructionError, row: int, made: NDArray[np.uint8]) -> None:
         footage = self.footage
         mouth = footage.landmarks[row][list(_MOUTH), :2].mean(0).astype(np.int64)
         follows = bool(row and self.number[row] == self.number[row - 1] + 1)
         mask = self.mask[row]
         seen = mask[..., None]  # nothing else is compared: some pictures end there
-        likeness.add(made * seen, footage.pictures[row] * seen, mask, mouth, follows)
+        error.add(made * seen, footage.pictures[row] * seen, mask, mouth, follows)
 
 
 def _pictures(clip: Clip) -> Iterator[tuple[int, NDArray[np.uint8]]]:

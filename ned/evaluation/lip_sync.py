@@ -72,6 +72,7 @@ _CHUNK = 8  # windows of pictures embedded at once
 _MARGIN = 0.4  # around the face's box, as SyncNet's preparation adds
 _MEDIAN = 13  # frames
 _LEAST_SEEN = 0.8  # share of frames with the face
+_FURTHEST = 3600.0  # seconds
 _OUTSIDE = 110  # grey level beyond the picture
 _SMALLEST = 1e-6
 
@@ -109,14 +110,14 @@ class LipSync:
     def __init__(self, network: SyncNet) -> None:
         self._network = network.eval()
 
-    def watch(self, times: NDArray[np.floating], points: NDArray[np.floating]) -> Watch:
+    def begin(self, times: NDArray[np.floating], points: NDArray[np.floating]) -> FaceSequence:
         """Begin with a clip, whose frames then pass one by one.
 
         Args:
             times: (T,) presentation times in seconds. points: (T, 478, 2) pixels of the face, NaN
                 where it is not seen.
         """
-        return Watch(self, times, points)
+        return FaceSequence(self, times, points)
 
     def embed_faces(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """(T - 4, 1024) of T faces (224, 224, 3) uint8 RGB, 25 per second."""
@@ -145,8 +146,8 @@ class LipSync:
         return np.concatenate(parts)
 
 
-class Watch:
-    """The faces of one clip on their way through the network; make it with `LipSync.watch`."""
+class FaceSequence:
+    """The faces of one clip on their way through the network; make it with `LipSync.begin`."""
 
     def __init__(
         self, lips: LipSync, times: NDArray[np.floating], points: NDArray[np.floating]
@@ -159,8 +160,8 @@ class Watch:
         self._held: list[NDArray[np.uint8]] = []
         self._embedded: list[NDArray[np.float32]] = []
 
-    def look(self, index: int, image: NDArray[np.uint8]) -> None:
-        """See frame `index`, (H, W, 3) uint8 RGB; frames come in order."""
+    def add(self, index: int, image: NDArray[np.uint8]) -> None:
+        """Take frame `index`, (H, W, 3) uint8 RGB; frames come in order."""
         if index >= len(self._shown) or not self._shown[index]:
             return
         picture = crop(image, self._windows[index])
@@ -318,7 +319,10 @@ def crop(image: NDArray[np.uint8], window: NDArray[np.floating]) -> NDArray[np.u
 
 def aligned(samples: NDArray[np.floating], start: float) -> NDArray[np.floating]:
     """Sound from the first picture on: (S,) samples at 16 kHz that begin `start` seconds after it
-    get silence before them, or lose their beginning."""
+    get silence before them, or lose their beginning; none are left of a beginning that is not a
+    number, or more than an hour away: such times are damaged."""
+    if not abs(start) <= _FURTHEST:
+        return samples[:0]
     shift = round(start * RATE)
     if shift < 0:
         return samples[-shift:]

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Group = Literal["emotion", "speech", "identity", "pose", "background", "realism", "temporal"]
 Better = Literal["higher", "lower", "near zero"]
 
 

@@ -1,18 +1,31 @@
-"""Page: the frame of every page that is written, and how text and numbers appear on it."""
+"""Page: the frame of every page that is written, and how text and numbers appear on it.
+
+Pages are made of the templates in `templates/`, which escape whatever is put into them; control and
+direction characters are made visible, so that names of files stay words.
+"""
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 # Nothing may be fetched, and no script may run, whatever a file is called.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
+ARROWS = {
+    "higher": ("↑", "higher is better"),
+    "lower": ("↓", "lower is better"),
+    "near zero": ("→", "nearer to zero is better"),
+}
 
-def page(title: str, body: str, more_policy: str = "", brand: str = "NED") -> str:
+
+def page(title: str, body: Markup, more_policy: str = "", brand: str = "NED") -> str:
     """A complete HTML document that needs nothing but itself.
 
     Args:
@@ -20,32 +33,34 @@ def page(title: str, body: str, more_policy: str = "", brand: str = "NED") -> st
         more_policy: what else the page may load or run, as a content security policy.
         brand: a word above the title.
     """
-    style = files("ned.evaluation").joinpath("page.css").read_text("utf-8")
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}{more_policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{text(title)}</title>\n<style>\n{style}</style>\n</head>\n"
-        f'<body>\n<div class="brand">{text(brand)}</div>\n<h1>{text(title)}</h1>\n'
-        f"{body}\n</body>\n</html>\n"
+    return render(
+        "page.html",
+        title=title,
+        body=body,
+        policy=Markup(_POLICY + more_policy),
+        style=own_file("page.css"),
+        brand=brand,
     )
 
 
-def text(value: object) -> str:
+def render(template: str, **values: object) -> Markup:
+    """HTML of a template; text among the values is escaped, `Markup` is HTML already."""
+    return Markup(_environment().get_template(template).render(**values))
+
+
+def macros(template: str) -> Any:
+    """The macros of a template, as functions that give HTML."""
+    return _environment().get_template(template).module
+
+
+def own_file(name: str) -> Markup:
+    """The text of a file beside this one (style sheet, script), as it goes into a page."""
+    return Markup(files("ned.evaluation").joinpath(name).read_text("utf-8"))
+
+
+def text(value: object) -> Markup:
     """Text as HTML that shows it: escaped, with control and direction characters made visible."""
-    shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
-        for c in str(value)
-    )
-    return html.escape(shown, quote=True)
-
-
-def facts(pairs: Mapping[str, Any]) -> str:
-    """A small list of names and values."""
-    if not pairs:
-        return ""
-    rows = "".join(f"<dt>{text(k)}</dt><dd>{text(_words(v))}</dd>" for k, v in pairs.items())
-    return f'<dl class="facts">{rows}</dl>'
+    return escape(_visible(value))
 
 
 def numbers(*values: float) -> list[str]:
@@ -58,22 +73,40 @@ def numbers(*values: float) -> list[str]:
     return [_number(value, decimals) for value in values]
 
 
-def value_and_interval(value: float, low: float, high: float) -> str:
-    """HTML of a value with its interval below it, if there is one."""
-    if math.isnan(low) or math.isnan(high):
-        return numbers(value)[0]
-    shown = numbers(value, low, high)
-    return f"{shown[0]}<small>{shown[1]} to {shown[2]}</small>"
-
-
 def unit_suffix(unit: str) -> str:
     """A unit as it follows a number."""
     return {"": "", "%": " %", "degrees": "°"}.get(unit, f" {unit}")
 
 
-def items(lines: Iterable[str], kind: str = "plain") -> str:
-    """A list of lines of HTML."""
-    return f'<ul class="{kind}">{"".join(f"<li>{line}</li>" for line in lines)}</ul>'
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("ned.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"numbers": numbers, "arrows": ARROWS}
+    environment.filters |= {"words": _words, "unit": unit_suffix, "limit": _limit}
+    return environment
+
+
+def _visible(value: object) -> object:
+    """Text whose control and direction characters can be seen; HTML as it is."""
+    if isinstance(value, Markup):
+        return value
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
+        for c in str(value)
+    )
+
+
+def _limit(value: float) -> str:
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:g}".replace("-", "−")
 
 
 def _number(value: float, decimals: int) -> str:

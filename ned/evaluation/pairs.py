@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ned.core.errors import InputError, quoted
+from ned.core.script.emotions import EMOTIONS, emotions_in, find_emotion
 
-EMOTIONS = ("happy", "sad", "angry", "surprised", "fear", "disgusted", "contempt", "neutral")
 _SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".mxf"}
 _COLUMNS = ("source", "result", "method", "emotion", "destination", "ground_truth")
 
@@ -33,7 +33,12 @@ class Pair:
     ground_truth: Path | None = None
 
 
-def find_pairs(source: Path, result: Path | None, emotion: str | None = None) -> list[Pair]:
+def find_pairs(
+    source: Path,
+    result: Path | None,
+    emotion: str | None = None,
+    known: Sequence[str] = EMOTIONS,
+) -> list[Pair]:
     """All pairs of a source and its result.
 
     A result belongs to the source whose name it has, or begins with, followed by "_" or "-"; the
@@ -42,18 +47,18 @@ def find_pairs(source: Path, result: Path | None, emotion: str | None = None) ->
 
     Args:
         source, result: two clips, a clip and a folder, two folders; or a .csv list and None.
-        emotion: of all results.
+        emotion: of all results. known: the emotions that exist.
 
     Raises:
         InputError: nothing can be paired, or the list is not one.
     """
-    _check_emotion(emotion)
+    emotion = find_emotion(emotion, known) if emotion is not None else None
     if result is None:
-        return _read_list(source, emotion)
+        return _read_list(source, emotion, known)
     if not result.is_dir():
         if source.is_dir():
             source = _source_of(result, _clips(source))
-        found = emotion or emotion_of(result, source)
+        found = emotion or emotion_of(result, source, known)
         return [Pair(result.stem, source, result, emotion=found)]
     sources = _clips(source) if source.is_dir() else [source]
     pairs = []
@@ -67,7 +72,7 @@ def find_pairs(source: Path, result: Path | None, emotion: str | None = None) ->
                 source=own,
                 result=path,
                 method=str(place.parent) if len(place.parts) > 1 else "",
-                emotion=emotion or emotion_of(path, own),
+                emotion=emotion or emotion_of(path, own, known),
             )
         )
     if not pairs:
@@ -75,7 +80,7 @@ def find_pairs(source: Path, result: Path | None, emotion: str | None = None) ->
     return pairs
 
 
-def emotion_of(result: Path, source: Path) -> str | None:
+def emotion_of(result: Path, source: Path, known: Sequence[str] = EMOTIONS) -> str | None:
     """The emotion that a result's record or name tells, apart from its source's name.
 
     None where neither tells one.
@@ -86,19 +91,14 @@ def emotion_of(result: Path, source: Path) -> str | None:
             asked = json.loads(record.read_text(encoding="utf-8"))["settings"]["emotion"]
         except (OSError, ValueError, KeyError, TypeError):
             asked = None
-        names = _words(" ".join(asked)) if isinstance(asked, list) else []
+        names = emotions_in(" ".join(asked), known) if isinstance(asked, list) else []
         if names:
             return names[0] if len(set(names)) == 1 else None
     for words in (result.stem.removeprefix(source.stem), result.parent.name):
-        names = _words(words)
+        names = emotions_in(words, known)
         if names:
             return names[-1]
     return None
-
-
-def _words(text: str) -> list[str]:
-    spaced = "".join(c if c.isalpha() else " " for c in text.lower())
-    return [word for word in spaced.split() if word in EMOTIONS]
 
 
 def _source_of(result: Path, sources: list[Path]) -> Path:
@@ -125,7 +125,7 @@ def _clips(folder: Path, deep: bool = False) -> list[Path]:
     return clips
 
 
-def _read_list(path: Path, emotion: str | None) -> list[Pair]:
+def _read_list(path: Path, emotion: str | None, known: Sequence[str]) -> list[Pair]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -145,8 +145,7 @@ def _read_list(path: Path, emotion: str | None) -> list[Pair]:
             for key in ("source", "result", "destination", "ground_truth")
         )
         assert source is not None and result is not None
-        wanted = row.get("emotion") or emotion
-        _check_emotion(wanted)
+        wanted = find_emotion(row["emotion"], known) if row.get("emotion") else emotion
         method = row.get("method") or ""
         name = "/".join(part for part in (method, result.stem) if part)
         if any(pair.name == name for pair in pairs):
@@ -157,7 +156,7 @@ def _read_list(path: Path, emotion: str | None) -> list[Pair]:
                 source,
                 result,
                 method,
-                wanted or emotion_of(result, source),
+                wanted or emotion_of(result, source, known),
                 destination,
                 truth,
             )
@@ -165,8 +164,3 @@ def _read_list(path: Path, emotion: str | None) -> list[Pair]:
     if not pairs:
         raise InputError(f"the list {quoted(path)} has no rows")
     return pairs
-
-
-def _check_emotion(emotion: str | None) -> None:
-    if emotion is not None and emotion not in EMOTIONS:
-        raise InputError(f"unknown emotion {emotion!r}; known are {', '.join(EMOTIONS)}")

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
-from ned.evaluation.page import numbers, text, unit_suffix
+from ned.evaluation.page import macros, numbers, unit_suffix
 from ned.evaluation.result import Labels, Series
 
 POINTS = 400  # of one curve; more than a screen shows
@@ -34,7 +36,7 @@ class Bar:
     high: float = math.nan
 
 
-def curves(series: Series, points: int = POINTS) -> str:
+def curves(series: Series, points: int = POINTS) -> Markup:
     """HTML figure of curves over time; gaps where nothing was measured.
 
     Args:
@@ -42,11 +44,10 @@ def curves(series: Series, points: int = POINTS) -> str:
         points: most points of one curve; peaks are kept.
     """
     unit = unit_suffix(series.unit).strip()
-    heading = f"<h4>{text(series.title)}{f' ({text(unit)})' if unit else ''}</h4>"
     values = [np.asarray(v, np.float64) for v in series.curves.values()]
     finite = np.concatenate([v[np.isfinite(v)] for v in values]) if values else np.zeros(0)
     if not finite.size:
-        return f'<figure class="plot">{heading}<p class="quiet">Nothing was measured.</p></figure>'
+        return _plots().nothing(series.title, unit)
     times = np.asarray(series.times, np.float64)
     across = _ticks(float(times.min()), float(times.max()), 8)
     up = _ticks(float(finite.min()), float(finite.max()), 4, whole=True)
@@ -61,35 +62,22 @@ def curves(series: Series, points: int = POINTS) -> str:
         share = (np.asarray(value) - up[0]) / (up[-1] - up[0])
         return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
 
-    parts = []
-    for tick in up:
-        parts.append(f'<path class="axis" d="M{_LEFT} {y(tick):.1f}H{_WIDTH - _RIGHT}"/>')
-        parts.append(
-            f'<text x="{_LEFT - 5}" y="{y(tick) + 4:.1f}" text-anchor="end">{_label(tick)}</text>'
-        )
-    for tick in across:
-        if start <= tick <= end:
-            parts.append(
-                f'<text x="{x(tick):.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{tick:g} s</text>'
-            )
-    legend = []
+    lines = []
     for index, (name, value) in enumerate(zip(series.curves, values, strict=True)):
-        look = _look(index)
         kept_times, kept = _decimate(times, value, points)
-        path = _path(x(kept_times), y(kept))
-        parts.append(f'<path {look} d="{path}"/>')
-        swatch = f'<svg viewBox="0 0 26 8" aria-hidden="true"><path {look} d="M1 4H25"/></svg>'
-        legend.append(f"<li>{swatch}{text(name)}</li>")
-    listed = f'<ul class="legend">{"".join(legend)}</ul>'
-    names = ", ".join(series.curves)
-    return (
-        f'<figure class="plot">{heading}<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{text(series.title)} over time: {text(names)}">{"".join(parts)}</svg>'
-        f"{listed}</figure>"
+        line = {"name": name, "path": _path(x(kept_times), y(kept))}
+        lines.append(line | {"look": index % _COLOURS, "dash": _dash(index)})
+    return _plots().curves(
+        series.title,
+        unit,
+        *(_WIDTH, _HEIGHT, _LEFT, _WIDTH - _RIGHT),
+        [(float(y(tick)), _label(tick)) for tick in up],
+        [(float(x(tick)), f"{tick:g}") for tick in across if start <= tick <= end],
+        lines,
     )
 
 
-def bars(title: str, entries: Sequence[Bar], perfect: float | None, note: str = "") -> str:
+def bars(title: str, entries: Sequence[Bar], perfect: float | None, note: str = "") -> Markup:
     """HTML figure of bars with intervals, one per method.
 
     Args:
@@ -110,42 +98,24 @@ def bars(title: str, entries: Sequence[Bar], perfect: float | None, note: str = 
     def x(value: float) -> float:
         return left + (value - scale[0]) / (scale[-1] - scale[0]) * room
 
-    parts = []
-    for tick in scale if ends else ():
-        parts.append(f'<path class="axis" d="M{x(tick):.1f} 0V{height - 20}"/>')
-        parts.append(
-            f'<text x="{x(tick):.1f}" y="{height - 6}" text-anchor="middle">{_label(tick)}</text>'
-        )
     values = numbers(*(entry.value for entry in entries))
-    for index, entry in enumerate(entries):
-        middle = row * index + row / 2
-        parts.append(
-            f'<text class="ink" x="{left - 8}" y="{middle + 4:g}" text-anchor="end">'
-            f"{text(_shortened(entry.name))}<title>{text(entry.name)}</title></text>"
+    drawn = []
+    for entry, value in zip(entries, values, strict=True):
+        known = math.isfinite(entry.low) and math.isfinite(entry.high)
+        drawn.append(
+            {
+                "name": entry.name,
+                "short": _shortened(entry.name),
+                "value": value,
+                "bar": sorted((x(0), x(entry.value))) if math.isfinite(entry.value) else None,
+                "whisker": (x(entry.low), x(entry.high)) if known else None,
+            }
         )
-        if math.isfinite(entry.value):
-            low, high = sorted((x(0), x(entry.value)))
-            parts.append(
-                f'<rect class="bar" x="{low:.1f}" y="{middle - 8:g}" width="{high - low:.1f}" '
-                'height="16"/>'
-            )
-        if math.isfinite(entry.low) and math.isfinite(entry.high):
-            low, high = x(entry.low), x(entry.high)
-            parts.append(
-                f'<path class="whisker" d="M{low:.1f} {middle - 4:g}v8m0-4H{high:.1f}m0-4v8"/>'
-            )
-        parts.append(
-            f'<text class="ink" x="{width}" y="{middle + 4:g}" text-anchor="end">'
-            f"{values[index]}</text>"
-        )
-    if shown and perfect is not None:
-        parts.append(f'<path class="perfect" d="M{x(perfect):.1f} 0V{height - 20}"/>')
-    spoken = "; ".join(f"{e.name} {v}" for e, v in zip(entries, values, strict=True))
-    below = f'<p class="quiet">{text(note)}</p>' if note else ""
-    return (
-        f'<figure class="plot"><h4>{text(title)}</h4>{below}'
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{text(title)}: '
-        f'{text(spoken)}">{"".join(parts)}</svg></figure>'
+    return _plots().bars(
+        *(title, note, width, height, left, row),
+        [(x(tick), _label(tick)) for tick in scale] if ends else [],
+        drawn,
+        x(perfect) if shown and perfect is not None else None,
     )
 
 
@@ -155,40 +125,33 @@ def confusion(
     columns: Sequence[str],
     counts: NDArray[np.int64],
     target: str | None = None,
-) -> str:
+) -> Markup:
     """HTML table of counts, shaded by the square root of a cell's share of the largest.
 
     Args:
         caption: what rows and columns are. rows, columns: their names.
         counts: (rows, columns). target: name of a column to point out.
     """
-    heads = "".join(
-        f'<th class="number{" target" if name == target else ""}">{text(name)}</th>'
-        for name in columns
-    )
-    body, most = [], max(int(counts.max(initial=0)), 1)
-    for name, row in zip(rows, counts, strict=True):
-        cells = "".join(
-            f'<td class="heat" style="--share:{math.sqrt(n / most):.2f}">{int(n) or "·"}</td>'
-            for n in row
-        )
-        body.append(f"<tr><th>{text(name)}</th>{cells}</tr>")
-    return (
-        f'<div class="scroll"><table class="confusion"><caption>{text(caption)}</caption>'
-        f"<thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-    )
+    most = max(int(counts.max(initial=0)), 1)
+    body = [
+        (name, [(int(n), math.sqrt(n / most)) for n in row])
+        for name, row in zip(rows, counts, strict=True)
+    ]
+    return _plots().confusion(caption, columns, body, target)
 
 
-def confusion_of(labels: Labels, target: str | None) -> str:
+def confusion_of(labels: Labels, target: str | None) -> Markup:
     """HTML table of what a classifier called the frames of the source and of the result."""
     caption = f"{labels.judge}: frames called so in the source (rows) and in the result (columns)"
     return confusion(caption, labels.names, labels.names, labels.confusion, target)
 
 
-def _look(index: int) -> str:
-    dash = _DASHES[index // _COLOURS % len(_DASHES)] or ("5 3" if index == 1 else "")
-    style = f' stroke-dasharray="{dash}"' if dash else ""
-    return f'class="curve s{index % _COLOURS}"{style}'
+def _plots() -> Any:
+    return macros("plots.html")
+
+
+def _dash(index: int) -> str:
+    return _DASHES[index // _COLOURS % len(_DASHES)] or ("5 3" if index == 1 else "")
 
 
 def _label(tick: float) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ned.core.errors import InputError
+from ned.core.script.emotions import EMOTIONS, NEUTRAL
 
 KEY_FORMAT = "ned-study-key-1"
 ANSWERS_FORMAT = "ned-study-answers-1"
@@ -50,17 +51,7 @@ EMOTION = Question(
     "emotion",
     "Which emotion does the actor show?",
     "choice",
-    (
-        "neutral",
-        "happy",
-        "sad",
-        "angry",
-        "surprised",
-        "fear",
-        "disgusted",
-        "contempt",
-        "none of these",
-    ),
+    (NEUTRAL, *(name for name in EMOTIONS if name != NEUTRAL), "none of these"),
 )
 REALISM = Question(
     "realism", "How real does it look?", "scale", lowest="clearly fake", highest="completely real"

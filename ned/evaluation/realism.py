@@ -12,7 +12,7 @@ from ned.evaluation.background import pooled_psnr
 from ned.evaluation.bootstrap import mean
 from ned.evaluation.colour import difference
 from ned.evaluation.estimate import estimate
-from ned.evaluation.frame_pair import View
+from ned.evaluation.frame_pair import FramePair
 from ned.evaluation.metric import Metric, Score
 
 _SSIM = "Wang et al., 'Image quality assessment' (IEEE TIP 2004)"
@@ -64,18 +64,18 @@ class Realism:
         self._gradients: list[tuple[float, float]] = []
         self._shifts: list[float] = []
 
-    def add(self, view: View, sampled: bool) -> None:
+    def add(self, pair: FramePair, sampled: bool) -> None:
         """Look at one frame; at the face's colours too if it is `sampled`."""
-        source, result = view.lumas
+        source, result = pair.lumas
         apart = (result - source).ravel().astype(np.float64)
         self._errors.append((float(apart @ apart), len(apart)))
-        self._ssim.append(ssim(*(_shrunk(image) for image in view.lumas)))
-        if view.faces is None or view.face is None:
+        self._ssim.append(ssim(*(_shrunk(image) for image in pair.lumas)))
+        if pair.faces is None or pair.face is None:
             return
-        self._face_ssim.append(ssim(*view.faces))
-        self._gradients.append((_gradient(source[view.face]), _gradient(result[view.face])))
+        self._face_ssim.append(ssim(*pair.faces))
+        self._gradients.append((_gradient(source[pair.face]), _gradient(result[pair.face])))
         if sampled:
-            faces = tuple(picture[view.face] for picture in view.colours)
+            faces = tuple(picture[pair.face] for picture in pair.colours)
             self._shifts.append(difference(faces, _CELLS))  # type: ignore[arg-type]
 
     def scores(self, block: int, sampled_block: int) -> list[Score]:

@@ -1,4 +1,4 @@
-"""Likeness: how near drawn faces are to the filmed ones that they should repeat."""
+"""Reconstruction error: how near drawn faces are to the filmed ones that they should repeat."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Image = NDArray[np.uint8]
 
 
 @dataclass
-class Likeness:
+class ReconstructionError:
     """Collects aligned faces (S, S, 3) uint8 of frames that follow each other.
 
     All errors of a kind are pooled over frames before the logarithm is taken.

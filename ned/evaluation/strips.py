@@ -6,15 +6,17 @@ import base64
 from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
+from ned.evaluation.page import macros
 from ned.evaluation.result import Picture
 
 # Pictures of a result, their height in pixels and WebP quality; tried from the largest on.
 _SIZES = ((12, 200, 82), (10, 180, 78), (8, 150, 74), (6, 120, 68), (4, 96, 60), (2, 72, 50))
 
 
-def strips_within(rows: Sequence[Sequence[Picture]], room: float) -> tuple[list[str], str]:
+def strips_within(rows: Sequence[Sequence[Picture]], room: float) -> tuple[list[Markup], str]:
     """Each result's pictures as HTML, together within a number of bytes.
 
     Args:
@@ -24,7 +26,7 @@ def strips_within(rows: Sequence[Sequence[Picture]], room: float) -> tuple[list[
         HTML for each result, and a sentence about what was left out; "" if nothing was.
     """
     taken = [index for index, row in enumerate(rows) if row]
-    strips = [""] * len(rows)
+    strips = [Markup("")] * len(rows)
     for count, height, quality in _SIZES:
         size = 0
         for index in taken:
@@ -36,7 +38,7 @@ def strips_within(rows: Sequence[Sequence[Picture]], room: float) -> tuple[list[
             left = sum(max(len(rows[index]) - count, 0) for index in taken)
             return strips, f"{left} pictures were left out to keep this page small." if left else ""
     size, shown = 0, 0
-    strips = [""] * len(rows)
+    strips = [Markup("")] * len(rows)
     for index in taken:
         strip = _strip(rows[index], *_SIZES[-1])
         if size + len(strip) > room:
@@ -45,19 +47,14 @@ def strips_within(rows: Sequence[Sequence[Picture]], room: float) -> tuple[list[
     return strips, f"Pictures of {shown} of {len(taken)} results are shown to keep this page small."
 
 
-def _strip(pictures: Sequence[Picture], count: int, height: int, quality: int) -> str:
+def _strip(pictures: Sequence[Picture], count: int, height: int, quality: int) -> Markup:
     chosen = np.unique(np.linspace(0, len(pictures) - 1, min(count, len(pictures))).round())
     ordered = sorted(pictures, key=lambda picture: picture.time)
-    figures = []
-    for picture in (ordered[int(index)] for index in chosen):
-        data, width, tall = _encode(picture, height, quality)
-        moment = f"{picture.time:.2f} s"
-        figures.append(
-            f'<figure><img src="data:image/webp;base64,{data}" width="{width}" height="{tall}" '
-            f'alt="Face at {moment}: source above, result below">'
-            f"<figcaption>{moment}</figcaption></figure>"
-        )
-    return f'<h3>Source above, result below</h3><div class="strip">{"".join(figures)}</div>'
+    shown = [
+        (f"{picture.time:.2f} s", *_encode(picture, height, quality))
+        for picture in (ordered[int(index)] for index in chosen)
+    ]
+    return macros("report.html").strip(shown)
 
 
 def _encode(picture: Picture, height: int, quality: int) -> tuple[str, int, int]:

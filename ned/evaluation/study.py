@@ -10,14 +10,15 @@ import random
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup
 
 from ned.core.errors import InputError, OutputError, quoted
 from ned.core.files.partial import output_errors
 from ned.core.film.clip import Clip
-from ned.evaluation.page import page, text
+from ned.evaluation.page import own_file, page, render
 from ned.evaluation.questions import ANSWERS_FORMAT, KEY_FORMAT, QUESTIONS, Question, study_id
 from ned.evaluation.study_report import write_study_scores
 from ned.evaluation.study_scores import score_study
@@ -191,14 +192,11 @@ def _trials(
 
 def _document(title: str, shown: Mapping[str, Any]) -> str:
     """The page with its data and script inside."""
-    room = files("ned.evaluation")
-    data = json.dumps(shown).replace("<", "\\u003c")
-    body = (
-        f"<style>\n{room.joinpath('study.css').read_text('utf-8')}</style>\n"
-        f'<noscript><p class="warning">{text("This page needs JavaScript to be switched on.")}</p>'
-        '</noscript>\n<main id="stage"></main>\n'
-        f'<script type="application/json" id="study">{data}</script>\n'
-        f"<script>\n{room.joinpath('study.js').read_text('utf-8')}</script>"
+    body = render(
+        "study.html",
+        style=own_file("study.css"),
+        data=Markup(json.dumps(shown).replace("<", "\\u003c")),
+        script=own_file("study.js"),
     )
     return page(title, body, _POLICY, brand="")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,11 @@ def _fault(answer: Any, clips: Mapping[str, list[str]], questions: Sequence[Any]
     if not isinstance(shown, list) or sorted(map(str, shown)) != sorted(clips[trial]):
         return f"{trial!r} did not show the clips of this study"
     seconds = answer.get("seconds")
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds >= 0:
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, (int, float))
+        or not (0 <= seconds < math.inf)
+    ):
         return f"{trial!r} took {seconds!r} seconds"
     if not isinstance(answer.get("failed"), bool):
         return f"{trial!r} does not say whether it could be played"

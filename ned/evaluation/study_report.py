@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ned.evaluation.page import facts, items, numbers, page, text
+from ned.evaluation.page import numbers, page, render
 from ned.evaluation.plots import Bar, bars, confusion
 from ned.evaluation.study_scores import StudyScore, StudyScores
 from ned.evaluation.tables import plain, write_rows, write_text
@@ -67,47 +67,45 @@ def write_study_scores(
 def study_report(scores: StudyScores, header: Mapping[str, Any]) -> str:
     """The page of what people said."""
     about = {"Study": scores.study, "Raters": f"{len(scores.raters)}: {', '.join(scores.raters)}"}
-    parts = [facts({**header, **about})]
-    if scores.notes:
-        parts.append("<h2>Before you rely on it</h2>" + items(map(text, scores.notes)))
-    for name, words in scores.questions.items():
-        rows = [row for row in scores.rows if row.question == name]
-        parts.append(f"<h2>{text(words)}</h2>")
-        if rows:
-            parts.append(f'<p class="quiet">{text(_MEANING[rows[0].kind])}</p>' + _rows(rows))
-        else:
-            parts.append('<p class="quiet">There are no answers that could be scored.</p>')
-        alpha = scores.agreement.get(name, math.nan)
-        said = "cannot be told" if math.isnan(alpha) else f"{alpha:.2f}".replace("-", "−")
-        parts.append(f"<p>Agreement of raters: <b>{said}</b></p>")
-        for table in scores.recognition:
-            if table.question == name:
-                caption = f"{table.method}: asked for (rows), named by raters (columns)"
-                parts.append(confusion(caption, table.targets, table.choices, table.counts))
-    parts.append(f'<h2>Agreement</h2><p class="quiet">{text(_AGREEMENT)}</p>')
-    return page("What people said", "\n".join(parts))
-
-
-def _rows(rows: list[StudyScore]) -> str:
-    preference = rows[0].kind == "preference"
-    head = "<th>Against</th>" if preference else ""
-    body = []
-    shown_rows = iter(numbers(*(n for row in rows for n in (row.value, row.low, row.high))))
-    for row in rows:
-        shown, low, high = next(shown_rows), next(shown_rows), next(shown_rows)
-        known = not math.isnan(row.low)
-        against = f"<td>{text(row.against)}</td>" if preference else ""
-        body.append(
-            f'<tr><th>{text(row.method)}</th>{against}<td class="number">{shown}</td>'
-            f'<td class="number">{f"{low} to {high}" if known else "–"}</td>'
-            f'<td class="number">{row.count}</td><td class="number">{row.raters}</td></tr>'
-        )
-    table = (
-        f'<div class="scroll"><table><thead><tr><th>Method</th>{head}<th class="number">Value</th>'
-        '<th class="number">95 % interval</th><th class="number">Answers</th>'
-        f'<th class="number">Raters</th></tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    body = render(
+        "study_report.html",
+        about={**header, **about},
+        notes=scores.notes,
+        questions=[_question(scores, name, words) for name, words in scores.questions.items()],
+        agreement=_AGREEMENT,
     )
-    if preference:
-        return table
+    return page("What people said", body)
+
+
+def _question(scores: StudyScores, name: str, words: str) -> dict[str, Any]:
+    """What the page says of one question."""
+    rows = [row for row in scores.rows if row.question == name]
+    alpha = scores.agreement.get(name, math.nan)
+    tables = [table for table in scores.recognition if table.question == name]
+    preference = bool(rows) and rows[0].kind == "preference"
     entries = [Bar(row.method, row.value, row.low, row.high) for row in rows]
-    return f'{table}<div class="grid">{bars(rows[0].kind, entries, None)}</div>'
+    return {
+        "words": words,
+        "rows": _rows(rows),
+        "meaning": _MEANING[rows[0].kind] if rows else "",
+        "preference": preference,
+        "bars": bars(rows[0].kind, entries, None) if rows and not preference else None,
+        "agreement": "cannot be told" if math.isnan(alpha) else f"{alpha:.2f}".replace("-", "−"),
+        "tables": [
+            confusion(
+                f"{table.method}: asked for (rows), named by raters (columns)",
+                *(table.targets, table.choices, table.counts),
+            )
+            for table in tables
+        ],
+    }
+
+
+def _rows(rows: Sequence[StudyScore]) -> list[tuple[StudyScore, str, str]]:
+    """Scores with their values and intervals as text."""
+    shown = iter(numbers(*(n for row in rows for n in (row.value, row.low, row.high))))
+    told = []
+    for row in rows:
+        value, low, high = next(shown), next(shown), next(shown)
+        told.append((row, value, "–" if math.isnan(row.low) else f"{low} to {high}"))
+    return told

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.evaluation.estimate import estimate
-from ned.evaluation.frame_pair import FACE_SIDE, View
+from ned.evaluation.frame_pair import FACE_SIDE, FramePair
 from ned.evaluation.landmarks import eye_distance, groups
 from ned.evaluation.metric import Metric, Score
 
@@ -89,20 +89,20 @@ class Calm:
         self._changes: list[float] = []
         self._errors: list[tuple[float, float, int]] = []
 
-    def add(self, view: View) -> None:
+    def add(self, pair: FramePair) -> None:
         """Look at one frame; frames without a face break the sequence."""
-        if view.faces is None:
+        if pair.faces is None:
             self._last, self._cells = None, []
             return
-        source, result = view.faces
-        if self._last is not None and not self._follows(self._last[0], view.index):
+        source, result = pair.faces
+        if self._last is not None and not self._follows(self._last[0], pair.index):
             self._last, self._cells = None, []
         if self._last is not None:
             self._compare(self._last[1:], (source, result))
-        self._last = (view.index, source, result)
+        self._last = (pair.index, source, result)
         size = (_CELLS, _CELLS)
         cells = cv2.resize(result - source, size, interpolation=cv2.INTER_AREA)
-        self._cells = [*self._cells[-2:], (view.index, np.asarray(cells, np.float32))]
+        self._cells = [*self._cells[-2:], (pair.index, np.asarray(cells, np.float32))]
         if len(self._cells) == 3:
             first, second, third = (each for _, each in self._cells)
             bend = (third - 2 * second + first) / 255 * 100

@@ -1,4 +1,4 @@
-"""Seen: a clip with what the tracker and the rig make of it."""
+"""Tracked clip: a clip with what the tracker and the rig make of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ned.evaluation.sound import Sound
 
 
 @dataclass(frozen=True)
-class Seen:
+class TrackedClip:
     """A clip with what the tracker makes of it.
 
     Attributes:

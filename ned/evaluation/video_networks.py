@@ -1,4 +1,4 @@
-"""Viewing: networks that watch both videos side by side: LPIPS, SyncNet, features of FID, FVD."""
+"""Video networks: LPIPS, SyncNet, features of FID and FVD, which see both videos together."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from ned.core.files.assets import find_asset, known_asset
 from ned.evaluation import frechet, lip_sync, perceptual
-from ned.evaluation.frame_pair import FACE_SIDE, View
+from ned.evaluation.frame_pair import FACE_SIDE, FramePair
 from ned.evaluation.frechet import CLIP_LENGTH, FeatureNetwork, Kind, frechet_scores, load_features
-from ned.evaluation.lip_sync import LipSync, Watch, aligned, lip_sync_scores, load_lip_sync
+from ned.evaluation.lip_sync import FaceSequence, LipSync, aligned, lip_sync_scores, load_lip_sync
 from ned.evaluation.metric import Score, Skip
 from ned.evaluation.perceptual import Perceptual, load_perceptual, perceptual_scores
 from ned.evaluation.sound import read_samples
-from ned.evaluation.tracked_clip import Seen
+from ned.evaluation.tracked_clip import TrackedClip
 
 Features = dict[Kind, tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Features of the faces of source and result, (N, K) each."""
@@ -29,7 +29,7 @@ _LIP_BLOCK = 12  # windows of 1/25 s
 
 
 @dataclass(frozen=True)
-class Networks:
+class VideoNetworks:
     """The networks whose weights are there.
 
     Attributes:
@@ -43,7 +43,7 @@ class Networks:
     skips: Sequence[Skip] = ()
 
     @classmethod
-    def find(cls) -> Networks:
+    def find(cls) -> VideoNetworks:
         """Load those whose weights `ned assets` has.
 
         Raises:
@@ -75,7 +75,7 @@ class Networks:
         )
 
 
-class Viewing:
+class NetworkScorer:
     """Shows the frames of one pair of clips, in order, to all networks.
 
     Args:
@@ -84,31 +84,33 @@ class Viewing:
 
     def __init__(
         self,
-        networks: Networks,
-        source: Seen,
-        result: Seen,
+        networks: VideoNetworks,
+        source: TrackedClip,
+        result: TrackedClip,
         points: tuple[NDArray[np.float32], NDArray[np.float32]],
         times: NDArray[np.float64],
     ) -> None:
         self._networks, self._clips = networks, (source, result)
         lips = networks.lip_sync
-        self._watches: list[Watch] = [lips.watch(times, each) for each in points] if lips else []
+        self._sequences: list[FaceSequence] = (
+            [lips.begin(times, each) for each in points] if lips else []
+        )
         self._pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
         self._distances: list[NDArray[np.float32]] = []
         self._run: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
         self._rows: dict[Kind, list[tuple[NDArray[np.float32], ...]]] = defaultdict(list)
 
-    def add(self, view: View, sampled: bool) -> None:
+    def add(self, pair: FramePair, sampled: bool) -> None:
         """Look at one frame; `sampled` ones are also compared as pictures."""
-        for side, watch in enumerate(self._watches):
-            watch.look(view.index, view.colours[side])
+        for side, sequence in enumerate(self._sequences):
+            sequence.add(pair.index, pair.colours[side])
         clips = self._networks.features.get("fvd")
-        if view.face is None:
+        if pair.face is None:
             self._run = []
             return
         if not (sampled or clips):
             return
-        faces = self._faces(view)
+        faces = self._faces(pair)
         if sampled:
             self._pairs.append(faces)
             if len(self._pairs) == _BATCH:
@@ -129,10 +131,10 @@ class Viewing:
         if self._networks.perceptual is not None and self._distances:
             distances = np.concatenate(self._distances)
             scores += perceptual_scores(distances, sampled_block)
-        if self._watches:
+        if self._sequences:
             syncs = []
-            for watch, seen in zip(self._watches, self._clips, strict=True):
-                syncs.append(watch.sync(aligned(*read_samples(seen.clip.path))))
+            for sequence, seen in zip(self._sequences, self._clips, strict=True):
+                syncs.append(sequence.sync(aligned(*read_samples(seen.clip.path))))
             found = lip_sync_scores(syncs[1], syncs[0], _LIP_BLOCK)
             scores += found[0]
             skips += found[1]
@@ -145,12 +147,12 @@ class Viewing:
         }
         return scores, skips, features
 
-    def _faces(self, view: View) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        assert view.face is not None
+    def _faces(self, pair: FramePair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        assert pair.face is not None
         size = (FACE_SIDE, FACE_SIDE)
         first, second = (
-            np.asarray(cv2.resize(image[view.face], size, interpolation=cv2.INTER_AREA), np.uint8)
-            for image in view.colours
+            np.asarray(cv2.resize(image[pair.face], size, interpolation=cv2.INTER_AREA), np.uint8)
+            for image in pair.colours
         )
         return first, second
 
@@ -167,7 +169,9 @@ class Viewing:
         self._pairs = []
 
 
-def set_scores(networks: Networks, pairs: Sequence[Features]) -> tuple[list[Score], list[Skip]]:
+def set_scores(
+    networks: VideoNetworks, pairs: Sequence[Features]
+) -> tuple[list[Score], list[Skip]]:
     """FID and FVD of a set of pairs from their features."""
     scores: list[Score] = []
     skips = [skip for skip in networks.skips if set(skip.metrics) <= _OF_SETS]

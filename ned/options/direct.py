@@ -65,6 +65,8 @@ class DirectOptions:
     emotion: Annotated[tuple[str, ...], arg(constructor=_mixtures)] = ()
     timeline: Annotated[str | None, arg(metavar="KEYS", help_behavior_hint="")] = None
     """Emotions over time: "0:neutral 1.5:happy:0.8 4:angry" in seconds, or a .yaml file."""
+    emotions: OptionalPath = None
+    """Your own emotions, a .yaml file (docs/emotions.md), for --emotion and --timeline."""
     reference: OptionalPath = None
     """Clip or picture of anyone whose expression the actor takes on."""
     intensity: float = 1.0
@@ -162,6 +164,11 @@ class DirectOptions:
             _check_range("--variant", self.variant, 0)
         if self.duration is not None and not 0 < self.duration < float("inf"):
             raise InputError(f"--duration is {self.duration:g}, give seconds above 0")
+        if self.emotions is not None and self.director == "learned":
+            raise InputError(
+                "--emotions and --director learned given; networks do not know your own emotions, "
+                "leave out one"
+            )
         if not self.regions or not set(self.regions) <= set(REGIONS):
             raise InputError(f"--regions needs one or more of {', '.join(REGIONS)}")
         _ = self.rate
@@ -215,13 +222,15 @@ class DirectOptions:
             return f"as_{self.reference.stem}"
         if self.timeline is not None:
             return "directed"
-        names = re.findall(r"[a-z]+", " ".join(self.emotion).lower())
+        names = re.findall(r"[a-z][a-z0-9_-]*", " ".join(self.emotion).lower())
         return "_".join(names)[:80] or "directed"
 
     def _check_paths(self) -> None:
         inputs = {"clip": self.clip, "reference": self.reference, "performance": self.performance}
         if self.timeline is not None and " " not in self.timeline:
             inputs["timeline"] = Path(self.timeline)
+        if self.emotions is not None:
+            inputs["file of emotions"] = self.emotions
         results = {
             "output": self.output_path,
             "sidecar": self.sidecar_path,

@@ -29,6 +29,8 @@ class EvaluateOptions:
     """Folder for report.html, scores.json and scores.csv. By default beside the result."""
     emotion: _OptionalName = None
     """Emotion that was asked for; by default told by the result's record or name."""
+    emotions: OptionalPath = None
+    """Your own emotions, a .yaml file (docs/emotions.md) that also says what they look like."""
     destination: OptionalPath = None
     """Clip of the emotion wanted, played by the same actor, for the normalised change of valence
     and arousal."""

@@ -63,6 +63,9 @@ class ManipulateOptions:
     """Folders of actors whose style is taken over."""
     timeline: Annotated[str | None, arg(metavar="KEYS", help_behavior_hint="")] = None
     """Emotions over time instead: "0:neutral 1.5:happy:0.8 4:angry", or a .yaml file."""
+    emotions: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")] = None
+    """Your own emotions, a .yaml file (docs/emotions.md). Networks do not know them, so that the
+    rules of `ned direct` show everything; only with the rig."""
     exp_name: str = "exp"
     """The experiment: a sub-folder of the actor's for the result."""
     which_epoch: str = "latest"
@@ -96,6 +99,12 @@ class ManipulateOptions:
         if sum(given.values()) != 1:
             said = " and ".join(flag for flag, is_given in given.items() if is_given) or "none"
             raise InputError(f"{said} given; give one of {', '.join(given)}")
+        if self.emotions is not None and (self.ref_dirs or self.checkpoints_dir is not None):
+            flag = "--ref_dirs" if self.ref_dirs else "--checkpoints_dir"
+            raise InputError(
+                f"--emotions and {flag} given; networks do not know your own emotions, "
+                "leave out one"
+            )
         check_intensity("--intensity", self.intensity)
         if not 1 <= self.frame_rate <= 1000:
             raise InputError(f"--frame-rate is {self.frame_rate:g}, give 1 to 1000")

@@ -561,3 +561,32 @@ def test_a_new_folder_is_made_for_the_result(talking_clip: Path, tmp_path: Path)
     with pytest.raises(OutputError):
         direct(DirectOptions(talking_clip, output=tmp_path / "file", emotion=("happy",)))
     assert (tmp_path / "file").read_bytes() == b"x"
+
+
+def test_own_emotions_are_shown(
+    tracked: tuple[Performance, Path], talking_clip: Path, rig: Rig, tmp_path: Path
+) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text(
+        "emotions: {half_smile: {variants: [{name: a, units: {dimple_left: 0.9}}]}}",
+        encoding="utf-8",
+    )
+    options = DirectOptions(
+        talking_clip,
+        tmp_path,
+        ("half_smile:0.8",),
+        emotions=own,
+        performance=tracked[1],
+        preset="ultrafast",
+    )
+    result = direct(options)
+    assert result.output.name == f"{talking_clip.stem}_half_smile{talking_clip.suffix}"
+    performance = result.performance
+    assert performance.directed is not None
+    change = (performance.directed - performance.units).mean(0)
+    sides = [rig.index[f"dimple_{side}"] for side in ("left", "right")]
+    assert change[sides[0]] > change[sides[1]] + 0.1
+    with pytest.raises(InputError, match="unknown emotion 'half_smile'"):
+        direct(dataclasses.replace(options, emotions=None))
+    with pytest.raises(InputError, match="--emotions and --director learned given"):
+        dataclasses.replace(options, director="learned")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import onnx_writer
 import pytest
 import torch
 from conftest import write_talking_clip
@@ -192,7 +193,7 @@ def test_folders_are_paired_by_name_and_methods_are_folders(short: Path, tmp_pat
     data = json.loads((tmp_path / "out" / "scores.json").read_text(encoding="utf-8"))
     assert set(data["means"]) == {"ours", "theirs"}
     assert {pair["target"] for pair in data["pairs"]} == {"happy"} and len(data["pairs"]) == 4
-    assert any("not scored theirs/take_sad" in line for line in lines)
+    assert any("not scored theirs/take_sad" in str(line) for line in lines)
     ssim = [s for s in data["means"]["ours"] if s["metric"] == "realism.ssim"]
     assert ssim[0]["value"] == 1 and ssim[0]["count"] == 2
 
@@ -275,3 +276,44 @@ def test_a_study_is_made_and_scored(short: Path, tmp_path: Path):
     assert page.is_file() and str(page) in lines[0]
     assert "ours" not in page.read_text(encoding="utf-8").split("<body>")[1]
     assert (tmp_path / "study" / "study_key.json").is_file()
+
+
+OWN = """
+emotions:
+  smug: {looks_like: contempt, variants: [{name: a, units: {corner_pull_left: 0.9}}]}
+  odd: {variants: [{name: a, units: {corner_pull_left: 0.9}}]}
+"""
+
+
+def test_own_emotions_are_judged_by_what_they_look_like(short: Path, tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text(OWN, encoding="utf-8")
+    (tmp_path / "judge.onnx").write_bytes(
+        onnx_writer.linear(("n", 1, 32, 32), np.zeros((32 * 32, 2)), np.array([1.0, 3.0]))
+    )
+    description = (
+        "file: judge.onnx\nsize: 32\ncolour: grey\nsoftmax: true\nlabels: [sad, contempt]\n"
+    )
+    (tmp_path / "judge.yaml").write_text(description, encoding="utf-8")
+    for name in ("smug", "odd"):
+        result = tmp_path / f"short_{name}.mp4"
+        shutil.copy(short, result)
+        evaluate(
+            EvaluateOptions(
+                short,
+                result,
+                tmp_path / name,
+                emotions=tmp_path / "mine.yaml",
+                judge=(tmp_path / "judge.yaml",),
+            )
+        )
+        document = json.loads((tmp_path / name / "scores.json").read_text(encoding="utf-8"))
+        assert document["pairs"][0]["target"] == name
+    wanted = np.exp(3) / (np.exp(1) + np.exp(3))
+    assert scores_of(tmp_path / "smug")["emotion.target"] == pytest.approx(wanted, abs=1e-6)
+    reason = skips_of(tmp_path / "odd")["emotion.target"]
+    assert reason == "judge knows no 'odd'; say in the file of --emotions what it looks_like"
+
+
+def test_own_emotions_without_their_file_are_unknown(short: Path):
+    with pytest.raises(InputError, match="unknown emotion 'smug'"):
+        evaluate(EvaluateOptions(short, short, emotion="smug"))

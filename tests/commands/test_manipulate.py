@@ -377,3 +377,43 @@ def test_damaged_checkpoints_are_refused(published: Path, tmp_path: Path) -> Non
     (tmp_path / "01_nets.pth").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match="not a complete checkpoint"):
         load_manipulator(tmp_path / "01_nets.pth")
+
+
+OWN = "emotions: {smug: {variants: [{name: a, units: {dimple_left: 0.9, jaw_open: 0.5}}]}}"
+
+
+def test_own_emotions_are_directed_by_rules(rig_actor: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(OWN, encoding="utf-8")
+    options = ManipulateOptions(
+        rig_actor, trg_emotions=("smug", "anger"), emotions=tmp_path / "mine.yaml", exp_name="own"
+    )
+    manipulate(options)
+    rig = load_rig()
+    left, right = (rig.index[f"dimple_{side}"] for side in ("left", "right"))
+    source = Performance.load(rig_actor / "DECA" / "clip.safetensors")
+
+    def change(name: str) -> np.ndarray:
+        directed = Performance.load(rig_actor / name / "DECA" / "clip.safetensors").directed
+        assert directed is not None
+        return (directed - source.units)[: len(source) // 3]  # the smug part
+
+    kept = change("own")
+    assert kept[:, left].mean() > kept[:, right].mean() + 0.1
+    assert not kept[:, SpeechLock(rig).jaw].any()
+    manipulate(dataclasses.replace(options, freeze="none", exp_name="free"))
+    assert np.abs(change("free")[:, rig.index["jaw_open"]]).max() > 0.1
+    record = json.loads((rig_actor / "own" / ".ned" / "manipulation.json").read_text())
+    assert record["own_emotions"]["name"] == "mine.yaml" and record["checkpoint"] is None
+    assert "smug" in record["emotions"]
+
+
+def test_own_emotions_need_the_rig_and_no_networks(
+    flame_actor: Path, for_rig: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text(OWN, encoding="utf-8")
+    with pytest.raises(InputError, match="holds FLAME codes, but the emotions of"):
+        manipulate(ManipulateOptions(flame_actor, trg_emotions=("smug",), emotions=own))
+    with pytest.raises(InputError, match="--emotions and --checkpoints_dir given"):
+        ManipulateOptions(flame_actor, for_rig, trg_emotions=("smug",), emotions=own)
+    assert not (flame_actor / "exp").exists()

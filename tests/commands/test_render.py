@@ -25,7 +25,7 @@ from ned.core.errors import AssetError, InputError
 from ned.core.face.performance import Performance
 from ned.core.files.actor import Actor
 from ned.core.film.image_files import read_image, write_image
-from ned.evaluation.reconstruction_error import Likeness
+from ned.evaluation.reconstruction_error import ReconstructionError
 from ned.options.preprocess import PreprocessOptions
 from ned.options.render import RenderOptions
 from renderer.experiment_conditioning import draw_inputs, face_model_of
@@ -208,7 +208,7 @@ def test_own_frames_are_drawn_and_measured(tmp_path: Path) -> None:
         render(RenderOptions(actor.folder, checkpoints_dir=folder, own=True))
 
 
-def test_likeness_is_perfect_for_the_same_and_knows_where_it_is_not() -> None:
+def test_reconstruction_is_perfect_for_the_same_and_knows_where_it_is_not() -> None:
     random = np.random.default_rng(0)
     filmed = random.integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
     mask = np.zeros((64, 64), bool)
@@ -216,10 +216,10 @@ def test_likeness_is_perfect_for_the_same_and_knows_where_it_is_not() -> None:
     mouth = np.array([32, 44])
 
     def scores(made: NDArray[np.uint8]) -> dict[str, float]:
-        likeness = Likeness()
+        error = ReconstructionError()
         for one, other in zip(made, filmed, strict=True):
-            likeness.add(one, other, mask, mouth)
-        return likeness.scores()
+            error.add(one, other, mask, mouth)
+        return error.scores()
 
     same = scores(filmed)
     assert same["psnr"] == same["mouth_psnr"] == np.inf and same["flicker"] == 0

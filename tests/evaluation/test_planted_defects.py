@@ -21,11 +21,11 @@ from ned.commands.evaluate import Evaluator
 from ned.core.film.clip import Clip
 from ned.evaluation import frechet
 from ned.evaluation.catalogue import METRICS
-from ned.evaluation.judges import Panel
+from ned.evaluation.judges import Judges
 from ned.evaluation.landmarks import seen_points
 from ned.evaluation.pairs import Pair
 from ned.evaluation.result import PairResult
-from ned.evaluation.video_networks import Networks
+from ned.evaluation.video_networks import VideoNetworks
 from ned.options import DirectOptions
 
 Picture = NDArray[np.uint8]
@@ -158,7 +158,7 @@ def results(
     judge = judge_of_smiles(videos["edited"], videos["wrong emotion"], folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NED_ASSETS", str(folder))  # there are none
-        evaluator = Evaluator(Panel.find([judge]), Networks.find())
+        evaluator = Evaluator(Judges.find({"emotion": [judge]}), VideoNetworks.find())
         return {
             name: evaluator.evaluate(Pair(name, talking_clip, path, emotion="happy"))
             for name, path in videos.items()

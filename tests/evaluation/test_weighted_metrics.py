@@ -175,12 +175,12 @@ def test_frames_pass_by_at_any_rate_and_meet_their_sound(rate: float, lag: int) 
     points[:], points[:, 1] = (20, 20), (40, 40)
     points[7] = np.nan
     lips = Lips()
-    watch = lips.watch(np.arange(len(points)) / rate + 5, points)
+    sequence = lips.begin(np.arange(len(points)) / rate + 5, points)
     for index in range(len(points)):
         level = levels[int(index * 25 / rate)]
-        watch.look(index, np.full((90, 90, 3), level, np.uint8))
+        sequence.add(index, np.full((90, 90, 3), level, np.uint8))
     sound = aligned(np.repeat(levels, 640).astype(np.float64), -lag / 25)
-    sync = watch.sync(sound)
+    sync = sequence.sync(sound)
     assert sync is not None
     assert max(lips.chunks) == 12
     assert (sync.offset, round(sync.distance, 3)) == (lag, 0) if not lag else sync.offset == lag
@@ -190,11 +190,11 @@ def test_frames_pass_by_at_any_rate_and_meet_their_sound(rate: float, lag: int) 
 def test_clips_that_hardly_show_the_face_are_not_measured() -> None:
     points = np.ones((100, 478, 2))
     points[70:] = np.nan
-    watch = Lips().watch(np.arange(100) / 25, points)
+    sequence = Lips().begin(np.arange(100) / 25, points)
     for index in range(100):
-        watch.look(index, np.zeros((9, 9, 3), np.uint8))
-    assert watch.sync(np.zeros(64000)) is None
-    assert Lips().watch(np.zeros(0), np.zeros((0, 478, 2))).sync(np.zeros(64000)) is None
+        sequence.add(index, np.zeros((9, 9, 3), np.uint8))
+    assert sequence.sync(np.zeros(64000)) is None
+    assert Lips().begin(np.zeros(0), np.zeros((0, 478, 2))).sync(np.zeros(64000)) is None
 
 
 def test_pictures_reach_syncnet_as_bgr_levels(
@@ -226,10 +226,10 @@ def test_windows_of_sound_begin_with_pictures(syncnet: LipSync) -> None:
 def test_short_clips_are_not_measured(syncnet: LipSync) -> None:
     points = np.zeros((6, 478, 2))
     points[:, 1] = 100
-    watch = syncnet.watch(np.arange(6) / 25, points)
+    sequence = syncnet.begin(np.arange(6) / 25, points)
     for index, picture in enumerate(pictures(6, 120)):
-        watch.look(index, picture)
-    assert watch.sync(np.zeros(640 * 6)) is None
+        sequence.add(index, picture)
+    assert sequence.sync(np.zeros(640 * 6)) is None
     scores, skips = lip_sync_scores(None, None)
     assert scores == [] and len(skips[0].metrics) == 5 and "1.4 s" in skips[0].reason
 
@@ -428,3 +428,8 @@ def test_metrics_are_documented(metric: Metric) -> None:
     assert metric.group in ("realism", "speech")
     assert metric.definition.endswith(".") and metric.source
     assert metric.perfect is None or metric.range[0] <= metric.perfect <= metric.range[1]
+
+
+@pytest.mark.parametrize("start", [float("nan"), float("inf"), -1e12, 3601.0])
+def test_damaged_times_of_sound_leave_none(start: float) -> None:
+    assert len(aligned(np.ones(8), start)) == 0

@@ -138,7 +138,7 @@ def test_drift_is_slow_and_of_unit_variance() -> None:
 def test_an_emotion_shows(emotion: str, talker: Performance, rig: Rig) -> None:
     """The strongest free units of the prototype rise in the middle of the take."""
     change = show(talker, emotion).change
-    amounts = find_prototype(emotion).amounts(rig, 0)
+    amounts = load_prototypes()[emotion].amounts(rig, 0)
     wanted = np.where(np.isin(rig.regions, ["brows", "mouth"]), amounts, 0)
     strongest = int(wanted.argmax())
     assert change[:, strongest].mean() > 0.3 * amounts[strongest]
@@ -299,7 +299,7 @@ def test_the_same_seed_gives_the_same_take(talker: Performance) -> None:
 
 @pytest.mark.parametrize("emotion", SHOWN)
 def test_variants_differ_and_start_again(emotion: str, talker: Performance) -> None:
-    count = len(find_prototype(emotion).variants)
+    count = len(load_prototypes()[emotion].variants)
     takes = [show(talker, emotion, variant=k).change for k in range(count + 1)]
     for a in range(count):
         for b in range(a):
@@ -336,7 +336,7 @@ def test_change_is_smooth_in_time(rig: Rig) -> None:
 
 def test_unknown_emotion_names_the_known() -> None:
     with pytest.raises(InputError, match="happy") as caught:
-        find_prototype("joyful")
+        find_prototype("joyful", load_prototypes())
     assert "joyful" in str(caught.value)
 
 

@@ -21,11 +21,12 @@ from manipulator.data.names import parse_name
 from manipulator.data.sequences import ExpressionSequence, write_sequences
 from manipulator.data.sources import read_aff_wild, read_folder, read_mead
 from manipulator.data.windows import LabelledSequence, Windows, cut_windows, split_actors
-from manipulator.networks import EMOTIONS, Networks, NetworkSettings
+from manipulator.networks import Networks, NetworkSettings
 from manipulator.training import Trainer, TrainingSettings
 from ned.cli import main
 from ned.commands.train_manipulator import train_manipulator
 from ned.core.errors import InputError
+from ned.core.script.emotions import NED_LABELS
 from ned.core.training_loop import Interrupted
 from ned.options.train_manipulator import TrainManipulatorOptions
 
@@ -65,7 +66,7 @@ def write_mead(folder: Path, actors: tuple[str, ...] = ("M003", "M009", "W029"))
     for k, actor in enumerate(actors):
         clips = [
             ExpressionSequence(moving(13, 53, 10 * k + e), emotion)
-            for e, emotion in enumerate((*EMOTIONS, "contempt"))
+            for e, emotion in enumerate((*NED_LABELS, "contempt"))
         ]
         write_sequences(folder / f"{actor}_deca.pkl", clips)
 
@@ -75,7 +76,7 @@ def test_mead_becomes_the_golden_windows(golden: Golden, tmp_path: Path) -> None
     clips = [ExpressionSequence(golden[DATA][f"mead_video{k}"], e) for k, e in enumerate(labels)]
     write_sequences(tmp_path / "M003_deca.pkl", clips)
     for hop in (1, 4):
-        windows = cut_windows(read_mead(tmp_path, EMOTIONS).sequences, hop=hop)
+        windows = cut_windows(read_mead(tmp_path, NED_LABELS).sequences, hop=hop)
         golden.check(DATA, f"mead_hop{hop}_seqs", windows[np.arange(len(windows))])
         golden.check(DATA, f"mead_hop{hop}_labels", windows.labels)
 
@@ -91,7 +92,7 @@ def test_aff_wild_becomes_the_golden_windows(golden: Golden, tmp_path: Path) -> 
     codes.performance().save(tmp_path / "DECA" / "1-30.safetensors")
     lines = ["Neutral,Anger", *map(str, arrays["aff_annotation"].tolist())]
     (tmp_path / "1-30.txt").write_text("\n".join(lines) + "\n")
-    data = read_aff_wild(tmp_path, tmp_path, EMOTIONS)
+    data = read_aff_wild(tmp_path, tmp_path, NED_LABELS)
     sequences = data.sequences
     windows = cut_windows(sequences)
     assert data.face_model == "flame" and len(sequences) == 1
@@ -152,22 +153,22 @@ def test_a_folder_of_actors_is_labelled_by_a_table_or_by_names(tmp_path: Path) -
     table = tmp_path / "labels.csv"
     rows = [("Clip", "emotion"), ("ann/one", "happy"), ("two.mp4", "Sad"), ("bob/one", "calm")]
     write_table(table, rows)
-    data = read_folder(tmp_path, table, EMOTIONS)
+    data = read_folder(tmp_path, table, NED_LABELS)
     sequences = data.sequences
     assert data.face_model == "rig" and data.unit_names == rig.names
-    assert [(one.actor, EMOTIONS[one.labels[0]]) for one in sequences] == [
+    assert [(one.actor, NED_LABELS[one.labels[0]]) for one in sequences] == [
         ("ann", "happy"),
         ("ann", "sad"),
     ]
     assert sequences[0].frames.tolist() == [0, 1, 2, *range(4, 12)]
     write_table(table, rows[:3])
     with pytest.raises(InputError, match=r"labels\.csv' has no label for the clip 'one'"):
-        read_folder(tmp_path, table, EMOTIONS)
+        read_folder(tmp_path, table, NED_LABELS)
     write_table(table, [*rows, ("three", "")])
     with pytest.raises(InputError, match="line 5 has no emotion"):
-        read_folder(tmp_path, table, EMOTIONS)
+        read_folder(tmp_path, table, NED_LABELS)
     with pytest.raises(InputError, match=r"'one\.safetensors' is not named as ravdess"):
-        read_folder(tmp_path, "ravdess", EMOTIONS)
+        read_folder(tmp_path, "ravdess", NED_LABELS)
 
 
 def write_table(path: Path, rows: list[tuple[str, str]]) -> None:

@@ -12,7 +12,7 @@ from golden_networks import filled
 from torch import Tensor
 
 from manipulator.checkpoints import Manipulator
-from manipulator.networks import EMOTIONS, NED, RIG, Networks
+from manipulator.networks import NED, RIG, Networks
 from manipulator.translation import (
     TranslationSettings,
     Wishes,
@@ -29,6 +29,7 @@ from manipulator.translation import (
     windows_of,
 )
 from manipulator.unrolled_generator import UnrolledGenerator
+from ned.core.script.emotions import NED_LABELS
 
 FILE = "manipulator_sequence.npz"
 LABELLED = [
@@ -68,7 +69,7 @@ def test_labels_give_the_golden_sequences(
 ) -> None:
     networks, values = filled(golden, dtype), sequence(golden, source, dtype)
     latent = torch.from_numpy(golden[FILE]["z"]).to(dtype)
-    styles = styles_of_latent(networks, latent)[[EMOTIONS.index(name) for name in emotions]]
+    styles = styles_of_latent(networks, latent)[[NED_LABELS.index(name) for name in emotions]]
     result = translate(values, shared_wishes(styles, len(values)), networks)
     golden.check(FILE, f"label_{'_'.join(emotions)}_{source}{suffix}", result)
 

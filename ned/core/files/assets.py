@@ -22,6 +22,7 @@ from ned.core.files.partial import Partial, output_errors
 Access = Literal["free", "manual", "gated"]
 
 _BLOCK = 1 << 20  # bytes
+_MOST_BYTES = 4 << 30  # of a member of an archive whose size the table does not know
 
 
 @dataclass(frozen=True)
@@ -221,6 +222,7 @@ def _add_archive(path: Path, name: str | None, unpublished: bool) -> list[Path]:
             file_name = PurePosixPath(member.filename).name
             asset = next((row for row in wanted if row.accepts(file_name)), None)
             if asset is not None and not member.is_dir():
+                _check_length(asset, member, path, unpublished)
                 found.append((asset, file_name, member))
         if not found:
             names = ", ".join(asset.files[0] for asset in wanted[:4])
@@ -235,6 +237,17 @@ def _add_archive(path: Path, name: str | None, unpublished: bool) -> list[Path]:
             )
             for asset, file_name, member in found
         ]
+
+
+def _check_length(asset: Asset, member: zipfile.ZipInfo, path: Path, unpublished: bool) -> None:
+    """Raise AssetError if a member would unpack to more than the file can have."""
+    most = asset.size if asset.exact and asset.size and not unpublished else _MOST_BYTES
+    if member.file_size > most:
+        raise AssetError(
+            f"{PurePosixPath(member.filename).name} in {quoted(path)} would have "
+            f"{member.file_size} bytes, {most} at most are expected; get it again from "
+            f"{asset.source}"
+        )
 
 
 def _file(asset: Asset, file_name: str, source: IO[bytes], shown: str, unpublished: bool) -> Path:

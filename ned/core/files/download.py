@@ -8,7 +8,9 @@ import logging
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPMessage
 from pathlib import Path
+from typing import IO
 
 from ned.core.errors import AssetError, InputError, quoted
 from ned.core.files.assets import Asset, assets_folder, sum_of, verify_asset
@@ -18,6 +20,8 @@ log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 16  # bytes
 _PATIENCE = 30.0  # seconds without a byte
+_SCHEMES = ("https://",)
+_MOST_BYTES = 4 << 30  # of a file whose size the table does not know
 
 Amount = Callable[[int, "int | None"], None]
 """Told after every block: bytes that are here, bytes expected (None if unknown)."""
@@ -75,7 +79,7 @@ def _transfer(url: str, part: Path, told: Amount, asset: Asset) -> bool:
     headers = {"User-Agent": "ned"}
     if here:
         headers["Range"] = f"bytes={here}-"
-    total = None
+    total, most = None, asset.size or _MOST_BYTES
     try:
         answer = _opened(url, headers)
         if answer is None:  # nothing after `here`: it is complete, or another file
@@ -84,6 +88,8 @@ def _transfer(url: str, part: Path, told: Amount, asset: Asset) -> bool:
             start = _start(answer, here)
             length = answer.headers.get("Content-Length")
             total = start + int(length) if length and length.isdigit() else None
+            if total is not None and total > most:
+                raise _too_long(asset, url, total, most)
             here = start
             with output_errors(part):
                 file = part.open("r+b" if start else "wb")
@@ -91,6 +97,9 @@ def _transfer(url: str, part: Path, told: Amount, asset: Asset) -> bool:
                 file.seek(start)
                 file.truncate()
                 while block := answer.read(_BLOCK):
+                    if here + len(block) > most:
+                        file.truncate(0)
+                        raise _too_long(asset, url, here + len(block), most)
                     with output_errors(part):
                         file.write(block)
                     here += len(block)
@@ -108,17 +117,44 @@ def _transfer(url: str, part: Path, told: Amount, asset: Asset) -> bool:
 
 def _opened(url: str, headers: dict[str, str]) -> http.client.HTTPResponse | None:
     """The answer; None where the server has nothing in the range that was asked for."""
-    if not url.startswith(("https://", "http://")):
-        raise urllib.error.URLError("only http and https are known")
+    _check_scheme(url)
     try:
-        return urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=_PATIENCE
-        )
+        opener = urllib.request.build_opener(_Redirects)
+        return opener.open(urllib.request.Request(url, headers=headers), timeout=_PATIENCE)
     except urllib.error.HTTPError as error:
         if error.code == 416 and "Range" in headers:
             error.close()
             return None
         raise
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to another place, but never to one that anybody on the way can change."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        _check_scheme(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _check_scheme(url: str) -> None:
+    if not url.startswith(_SCHEMES):
+        raise urllib.error.URLError(f"it is at {url}, and only https is trusted")
+
+
+def _too_long(asset: Asset, url: str, length: int, most: int) -> AssetError:
+    return AssetError(
+        f"{asset.name} is not what lies at {url}: that has {length} bytes or more, {most} at most "
+        f"were expected; nothing is kept, get it yourself from {asset.source} and run `ned assets "
+        "add FILE`"
+    )
 
 
 def _start(answer: http.client.HTTPResponse, asked: int) -> int:

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ned.core.errors import InputError
+from ned.core.script.emotions import SOURCE, find_emotion
 
 INTENSITY_LIMIT = 1.5
 """Largest intensity of one emotion; 1 is the emotion as its prototype was designed."""
-
-SOURCE = "source"
-"""The word for the empty mixture: the performance as it was recorded."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -62,11 +60,10 @@ def parse_mixture(text: str, known: Sequence[str], place: Place | None = None) -
         here = place.after(offset + len(word) - len(word.lstrip()))
         there = place.after(offset + len(word) + 1)
         offset += len(part) + 1
-        name = word.strip().lower()
-        if not name:
+        if not word.strip():
             raise here.error("the name of an emotion is missing here; write happy or happy+sad")
-        if name not in known:
-            raise here.error(unknown_emotion(name, known))
+        with here:
+            name = find_emotion(word, known)
         if name in mixture:
             raise here.error(f"{name} is given twice")
         intensity = parse_number(f"intensity of {name}", number, there) if colon else 1.0
@@ -115,11 +112,6 @@ def check_order(previous: float, time: float) -> None:
             f"time {format_number(time)} does not come after {format_number(previous)}, "
             f"the key before it"
         )
-
-
-def unknown_emotion(name: str, known: Sequence[str]) -> str:
-    """The message for an emotion that does not exist."""
-    return f"unknown emotion {name[:40]!r}, known are {', '.join(known)} and {SOURCE} (as recorded)"
 
 
 def format_mixture(mixture: Mapping[str, float]) -> str:

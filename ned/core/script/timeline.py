@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ned.core.errors import InputError
+from ned.core.script.emotions import unknown_emotion
 from ned.core.script.notation import (
     INTENSITY_LIMIT,
     Place,
@@ -27,7 +28,6 @@ from ned.core.script.notation import (
     is_number,
     parse_mixture,
     parse_seconds,
-    unknown_emotion,
 )
 
 EASE_SECONDS = 0.5

@@ -196,9 +196,12 @@ CONTENT = bytes(range(256)) * 2000
 
 
 class Server(ThreadingHTTPServer):
-    """Serves CONTENT; `cut` ends the first answers early, `ranges` false ignores Range."""
+    """Serves CONTENT; `cut` ends the first answers early, `ranges` false ignores Range, `silent`
+    does not tell the length, `moved` is where it sends everybody."""
 
     daemon_threads = True
+    moved: str | None = None
+    silent = False
     cut: int | None = None
     ranges = True
     body = CONTENT
@@ -213,6 +216,12 @@ class Answers(BaseHTTPRequestHandler):
         if self.path != "/file":
             self.send_error(404)
             return
+        if server.moved is not None:
+            self.send_response(302)
+            self.send_header("Location", server.moved)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if start >= len(server.body):
             self.send_error(416)
             return
@@ -221,7 +230,8 @@ class Answers(BaseHTTPRequestHandler):
         if start:
             whole = len(server.body)
             self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
-        self.send_header("Content-Length", str(len(rest)))
+        if not server.silent:
+            self.send_header("Content-Length", str(len(rest)))
         self.end_headers()
         self.server.log.append((start, len(rest)))  # type: ignore[attr-defined]
         self.wfile.write(rest if server.cut is None else rest[: server.cut])
@@ -245,6 +255,7 @@ def server() -> Iterator[Server]:
 def served(server: Server, monkeypatch: pytest.MonkeyPatch, **changes: object) -> Asset:
     """An asset of the table that lies on the local server."""
     monkeypatch.setattr("ned.core.files.download.verify_asset", _verify_sum)
+    monkeypatch.setattr("ned.core.files.download._SCHEMES", ("http://127.0.0.1",))
     row = {
         "name": "free-one",
         "purpose": "a test",
@@ -323,9 +334,56 @@ def test_unreachable_files_say_so(
     nobody = served(server, monkeypatch, url="http://127.0.0.1:9/file")
     with pytest.raises(AssetError, match="cannot be downloaded"):
         fetch_asset(nobody)
-    with pytest.raises(AssetError, match="only http and https"):
+    with pytest.raises(AssetError, match="only https is trusted"):
         fetch_asset(served(server, monkeypatch, url="file:///etc/hostname"))
     assert list(folder.iterdir()) == []
+
+
+def test_plain_http_is_not_trusted(
+    server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset = served(server, monkeypatch)
+    monkeypatch.setattr("ned.core.files.download._SCHEMES", ("https://",))
+    with pytest.raises(AssetError, match="only https is trusted"):
+        fetch_asset(asset)
+    assert server.log == []  # type: ignore[attr-defined]
+
+
+def test_a_server_cannot_lead_to_where_nothing_is_trusted(
+    server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.moved = "http://localhost/file"
+    with pytest.raises(AssetError, match="it is at http://localhost/file, and only https"):
+        fetch_asset(served(server, monkeypatch))
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_no_more_than_the_size_is_taken(
+    server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    server.silent = not told
+    asset = served(server, monkeypatch, size=len(CONTENT) - 1)
+    amounts: list[int] = []
+    with pytest.raises(AssetError, match=rf"{len(CONTENT)} bytes or more, {len(CONTENT) - 1} at"):
+        fetch_asset(asset, lambda done, total: amounts.append(done))
+    assert max(amounts, default=0) < len(CONTENT)
+    assert bool(amounts) != told  # where the length is told, nothing is taken at all
+    assert not (folder / "free.bin").exists()
+    whole = served(server, monkeypatch, size=len(CONTENT))
+    assert fetch_asset(whole).read_bytes() == CONTENT
+
+
+def test_archives_are_not_unpacked_beyond_what_a_file_can_have(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb = tmp_path / "bomb.zip"
+    name = next(row for row in table.all_assets() if row.name == "flame").files[0]
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, bytes(1_000_001))
+    monkeypatch.setattr(table, "_MOST_BYTES", 1_000_000)
+    with pytest.raises(AssetError, match="would have 1000001 bytes, 1000000 at most"):
+        add_asset(bomb, unpublished=True)
+    assert not folder.exists() or list(folder.iterdir()) == []
 
 
 def test_second_process_waits_its_turn(

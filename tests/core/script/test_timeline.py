@@ -234,7 +234,7 @@ def test_a_take_file_is_read(tmp_path: Path) -> None:
     ("before", "after", "line", "column", "message"),
     [
         ("neutral", "natural", 3, 22, "unknown emotion 'natural', known are happy"),
-        ("surprised", "surprise", 5, 25, "unknown emotion 'surprise'"),
+        ("surprised", "surprize", 5, 25, "did you mean surprised"),
         ("happy:0.8", "happy:1.8", 5, 21, "from 0 to 1.5"),
         ("happy:0.8", "happy:x", 5, 21, "not a number"),
         ("at: 0", "at: soon", 3, 10, "not a number"),
@@ -323,3 +323,32 @@ def test_keys_after_the_end_are_told() -> None:
     assert not timeline.check_end(3.1)
     with pytest.raises(InputError, match=r"key 1 \(5:happy\) starts after the end of the clip"):
         Timeline.parse("5:happy", ("happy",)).check_end(2.0)
+
+
+@pytest.mark.parametrize(
+    ("share", "progress"),
+    [
+        *((0.0, 0.0), (0.25, 0.103515625), (0.5, 0.5), (0.75, 0.896484375), (1.0, 1.0)),
+        *((-0.1, 0.0), (1.1, 1.0)),
+    ],
+)
+def test_the_way_into_a_key_is_a_minimum_jerk_from_its_time_on(
+    share: float, progress: float
+) -> None:
+    key = Key(2.0, {"happy": 1.0}, 0.8)
+    found = key.progress(np.array([2.0 + 0.8 * share]))
+    assert found[0] == pytest.approx(progress, abs=1e-9)
+
+
+def test_a_cut_is_at_its_time_and_the_first_key_from_the_start() -> None:
+    cut = Key(2.0, {}, 0.0)
+    np.testing.assert_array_equal(cut.progress(np.array([1.999, 2.0, 2.001])), [0, 1, 1])
+    first = Key(0.0, {}, 0.8)
+    np.testing.assert_array_equal(first.progress(np.array([0.0, 0.1])), [1, 1])
+
+
+def test_weights_go_from_one_key_to_the_next() -> None:
+    timeline = Timeline((Key(0.0, {"sad": 0.8}), Key(1.0, {"happy": 0.4}, 1.0)))
+    weights = timeline.weights([0.5, 1.25, 1.5, 2.0], ("happy", "sad"))
+    share = np.array([0.0, 0.103515625, 0.5, 1.0])
+    np.testing.assert_allclose(weights, np.stack([0.4 * share, 0.8 * (1 - share)], 1), atol=1e-7)
