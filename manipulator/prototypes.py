@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -76,11 +77,17 @@ def load_prototypes(own: Path | None = None, rig: Rig | None = None) -> dict[str
         InputError: The file cannot be read, or something in it is wrong; says where.
     """
     rig = rig or load_rig()
-    built_in = resources.files("configs").joinpath("emotions.yaml")
-    known = parse_prototypes(built_in.read_text(encoding="utf-8"), rig, "emotions.yaml")
+    known = dict(_built_in())
     if own is not None:
         known |= parse_prototypes(read_text(own, "file of emotions", _LARGEST_FILE), rig, str(own))
     return known
+
+
+@lru_cache(maxsize=1)
+def _built_in() -> dict[str, Prototype]:
+    """Those of configs/emotions.yaml, which never change."""
+    text = resources.files("configs").joinpath("emotions.yaml").read_text(encoding="utf-8")
+    return parse_prototypes(text, load_rig(), "emotions.yaml")
 
 
 def parse_prototypes(text: str, rig: Rig, name: str = "emotions") -> dict[str, Prototype]:

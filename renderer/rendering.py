@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deca.rig import Rig
+from deca.rig import Rig, load_rig
 from ned.core.errors import InputError, quoted
 from ned.core.face.performance import Performance
 from ned.core.face.track import steady_landmarks
 from ned.core.files.checkpoint import require_torch
 from ned.core.film.clip import Clip, Frame
 from ned.core.threads import single_threaded_opencv
-from renderer.strength import is_edited
+from renderer.strength import edit_strength, is_edited
 from renderer.warp.renderer import FaceEdit, WarpRenderer
 from renderer.warp.shading import Shading
 
@@ -121,6 +121,36 @@ def rendered(
                 future.cancel()
 
 
+def edit_at(
+    clip: Clip,
+    performance: Performance,
+    index: int,
+    rig: Rig | None = None,
+    shading: float = 1.0,
+    renderer: Renderer | None = None,
+) -> tuple[Frame, Frame]:
+    """One frame of a clip as it was filmed and as it was directed, as `rendered` draws it.
+
+    Args:
+        performance: directed. shading, renderer: as for `rendered`.
+
+    Raises:
+        InputError: There is no such frame, or the renderer draws each frame from the one before.
+    """
+    rig, renderer = rig or load_rig(), renderer or open_renderer("warp")
+    if renderer.threads == 1:
+        raise InputError("this renderer draws frames one after the other; draw the whole clip")
+    frame = clip.frame_at(index)
+    if index >= len(performance) or performance.directed is None:
+        return frame, frame
+    strength = edit_strength(performance)
+    folds = Shading(rig) if renderer.shades and shading > 0 else None
+    edit = _Edits.of(performance, strength, rig, index, index + 1).at(index, folds, shading)
+    if edit is None:
+        return frame, frame
+    return frame, renderer.begin(clip, performance, strength, rig)(frame, edit)
+
+
 @dataclass(frozen=True)
 class _Edits:
     """What happens to the face in a run of frames that begins with frame `start`.
@@ -138,16 +168,22 @@ class _Edits:
 
     @classmethod
     def of(
-        cls, performance: Performance, strength: NDArray[np.float32], rig: Rig, start: int
+        cls,
+        performance: Performance,
+        strength: NDArray[np.float32],
+        rig: Rig,
+        start: int,
+        stop: int | None = None,
     ) -> _Edits:
-        """The edits of one chunk of frames."""
+        """The edits of frames [start, stop); of one chunk if None."""
         assert performance.directed is not None
-        run = slice(start, start + _CHUNK)
+        stop = start + _CHUNK if stop is None else stop
+        run = slice(start, stop)
         change = (performance.directed[run] - performance.units[run]) * strength[run, None]
         rotation = performance.rotation[run]
         turned = rig.displacement(change) @ rotation.transpose(0, 2, 1)
         pixels = np.array([1, -1], np.float32) * performance.scale[run, None, None]
-        landmarks = steady_landmarks(performance.track, start, start + _CHUNK)
+        landmarks = steady_landmarks(performance.track, start, stop)
         return cls(start, landmarks, change, turned[..., :2] * pixels, rotation)
 
     def at(self, index: int, folds: Shading | None, shading: float) -> FaceEdit | None:

@@ -8,9 +8,19 @@ import numpy as np
 from ned.commands.direct import direct
 from ned.core.errors import OutputError
 from ned.core.progress import SILENT, Progress
+from ned.core.script.emotions import (
+    ANGRY,
+    CONTEMPT,
+    DISGUSTED,
+    FEAR,
+    HAPPY,
+    NEUTRAL,
+    SAD,
+    SURPRISED,
+)
 from ned.options import DemoOptions, DirectOptions
 
-_TAKE = ("happy", "neutral", "sad", "angry", "surprised", "fear", "disgusted", "contempt")
+_TAKE = (HAPPY, NEUTRAL, SAD, ANGRY, SURPRISED, FEAR, DISGUSTED, CONTEMPT)
 
 
 def demo(options: DemoOptions, progress: Progress = SILENT) -> list[str]:

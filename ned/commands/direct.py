@@ -87,6 +87,7 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
     )
     directed = direct_performance(performance, direction, rig, director)
     performance = dataclasses.replace(performance, directed=performance.units + directed.change)
+    progress.artefact("directed", performance)
     strength = edit_strength(performance)
     unchanged = not np.any(directed.change)
 
@@ -102,6 +103,7 @@ def direct(options: DirectOptions, progress: Progress = SILENT) -> DirectResult:
         )
     if saved is not None:
         performance.save(saved)
+    progress.artefact("film", options.output_path)
     skipped = skipped_frames(performance, strength)
     if options.sidecar_path is not None:
         write_sidecar(
@@ -216,7 +218,11 @@ def _perform(options: DirectOptions, clip: Clip, rig: Rig, progress: Progress) -
             )
         return dataclasses.replace(performance, directed=None)
     bundle = require_asset("face-landmarker") if options.tracker == "bundle" else None
-    return fit(track_actor(clip, options.actor, progress, bundle), rig, progress=progress)
+    track = track_actor(clip, options.actor, progress, bundle)
+    progress.artefact("track", track)
+    performance = fit(track, rig, progress=progress)
+    progress.artefact("performance", performance)
+    return performance
 
 
 def track_actor(

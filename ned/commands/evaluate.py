@@ -16,7 +16,7 @@ from ned import __version__
 from ned.core.errors import InputError, NedError, NoFaceError, quoted
 from ned.core.files.partial import output_errors
 from ned.core.film.clip import Clip
-from ned.core.progress import SILENT, Progress, Step
+from ned.core.progress import SILENT, Progress, SilentProgress, Step
 from ned.core.table import Line
 from ned.evaluation.catalogue import METRICS
 from ned.evaluation.comparison import Comparison
@@ -40,20 +40,38 @@ _WRITE_EVERY = 60.0  # seconds
 def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[Line]:
     """Score results, or make or score a study of human raters; returns lines for people.
 
-    Of several results the tables and the report are written on the way too, and when the run is
-    interrupted: what was done is kept.
-
     Raises:
         InputError: nothing can be compared, or (of a single result) a clip cannot be used.
         AssetError: a network that was asked for is missing. OutputError: nothing can be written.
     """
     if options.answers:
         return _score_study(options)
+    if options.study is not None:
+        pairs, looks = _pairs(options)
+        return _make_study(options.study, pairs, looks, options.seed)
+    found = score(options, progress)
+    return [*tell(found, METRICS), f"report: {options.output_folder / 'report.html'}"]
+
+
+def _pairs(options: EvaluateOptions) -> tuple[list[Pair], dict[str, str]]:
+    """What is compared with what; and by emotion, what classifiers call it."""
     prototypes = load_prototypes(options.emotions)
     looks = {name: one.looks_like for name, one in prototypes.items() if one.looks_like}
-    pairs = find_pairs(options.source, options.result, options.emotion, tuple(prototypes))
-    if options.study is not None:
-        return _make_study(options.study, pairs, looks, options.seed)
+    known = tuple(prototypes)
+    return list(find_pairs(options.source, options.result, options.emotion, known)), looks
+
+
+def score(options: EvaluateOptions, progress: Progress = SILENT) -> SetResult:
+    """Score results, and write tables and a report beside them.
+
+    Of several results they are written on the way too, and when the run is interrupted: what was
+    done is kept.
+
+    Raises:
+        InputError: nothing can be compared, or (of a single result) a clip cannot be used.
+        AssetError: a network that was asked for is missing. OutputError: nothing can be written.
+    """
+    pairs, looks = _pairs(options)
     pairs = [
         dataclasses.replace(
             pair,
@@ -85,7 +103,7 @@ def evaluate(options: EvaluateOptions, progress: Progress = SILENT) -> list[Line
     if not found.pairs:
         name, why = next(iter(found.failed.items()))
         raise InputError(f"none of {len(pairs)} results could be scored; {name}: {why}")
-    return [*tell(found, METRICS), f"report: {folder / 'report.html'}"]
+    return found
 
 
 def _write(folder: Path, found: SetResult, judges: Judges, evaluator: Evaluator) -> None:
@@ -229,7 +247,7 @@ def see(clip: Clip, progress: Progress = SILENT) -> TrackedClip:
     return TrackedClip(clip, [fit(track) for track in tracks], len(tracks[0]), sound)
 
 
-class _Together(Progress):
+class _Together(SilentProgress):
     """Reports stages that run side by side as one."""
 
     def __init__(self, step: Step) -> None:

@@ -116,7 +116,7 @@ def _rules(
         )
     reference = references[0] if references else None
     director = open_director("procedural", rig, reference, prototypes)
-    videos = {video.stem: video for video in actor.videos}
+    videos = _videos(actor)
     jaw = SpeechLock(rig).jaw
 
     def timeline(name: str, performance: Performance) -> Timeline | None:
@@ -146,9 +146,18 @@ def _rules(
     own = options.emotions
     return change, {
         "director": "procedural",
+        "checkpoint": None,
         "emotions": known,
         "own_emotions": own and {"name": own.name, "hash": content_hash(own)},
     }
+
+
+def _videos(actor: Actor) -> dict[str, Path]:
+    """The actor's videos by name, where they are still there: they tell the length of a clip."""
+    try:
+        return {video.stem: video for video in actor.videos}
+    except InputError:
+        return {}
 
 
 def _networks(

@@ -10,10 +10,17 @@ Step = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """A hook with one method; pipeline stages report to it and never draw."""
+    """A hook: pipeline stages report to it and never draw.
+
+    Hooks of your own may derive from `SilentProgress` and take over what they want.
+    """
 
     def stage(self, name: str, total: int | None) -> AbstractContextManager[Step]:
         """Open a stage of `total` frames (None if unknown); the yielded function advances it."""
+        ...
+
+    def artefact(self, name: str, value: object) -> None:
+        """Be given what a stage made, such as "track", "performance", "directed" or "film"."""
         ...
 
 
@@ -24,8 +31,11 @@ class SilentProgress:
     def stage(self, name: str, total: int | None) -> Iterator[Step]:
         yield lambda amount: None
 
+    def artefact(self, name: str, value: object) -> None:
+        """Nobody wants it."""
 
-class TerminalProgress:
+
+class TerminalProgress(SilentProgress):
     """One rich bar per stage with frames per second and time left, drawn on standard error."""
 
     @contextmanager

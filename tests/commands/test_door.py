@@ -137,7 +137,6 @@ def test_scripts_without_packages_are_one_line(name: str, tmp_path: Path) -> Non
         ("torch", "train-renderer --celeb {} --checkpoints_dir {}", "'ned[neural]'"),
         ("torch", "train-hybrid {} -o {}/model", "'ned[neural]'"),
         ("torch", "train-manipulator --train_root {} --checkpoints_dir {}", "'ned[neural]'"),
-        ("torch", "manipulate --celeb {} --trg_emotions happy --exp_name a", "'ned[neural]'"),
         ("torch", "render --celeb {} --exp_name a --checkpoints_dir {}", "'ned[neural]'"),
         ("torch", "export-renderer {} {}/a.onnx", "'ned[neural]'"),
     ],

@@ -412,7 +412,7 @@ def test_own_emotions_need_the_rig_and_no_networks(
 ) -> None:
     own = tmp_path / "mine.yaml"
     own.write_text(OWN, encoding="utf-8")
-    with pytest.raises(InputError, match="holds FLAME codes, but the emotions of"):
+    with pytest.raises(InputError, match="--emotions direct the rig only"):
         manipulate(ManipulateOptions(flame_actor, trg_emotions=("smug",), emotions=own))
     with pytest.raises(InputError, match="--emotions and --checkpoints_dir given"):
         ManipulateOptions(flame_actor, for_rig, trg_emotions=("smug",), emotions=own)

@@ -384,16 +384,17 @@ def test_each_renderer_asks_for_its_own_kind_of_model(actor: Actor, model: Path)
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("name", "folder", "message"),
     [
-        ({"renderer": "neural"}, "--renderer neural needs --actor-model DIR"),
-        ({"renderer": "hybrid"}, "--renderer hybrid needs --actor-model DIR"),
-        ({"actor_model": Path("x")}, "the warp needs none"),
+        ("neural", None, "--renderer neural needs the folder of a network"),
+        ("hybrid", None, "--renderer hybrid needs the folder of a network"),
+        ("warp", Path("x"), "--renderer warp needs no trained network; leave x out"),
+        ("oil", None, "--renderer is 'oil', give one of warp, hybrid, neural"),
     ],
 )
-def test_a_model_is_given_where_one_is_used(given: dict[str, Any], message: str) -> None:
+def test_a_model_is_given_where_one_is_used(name: str, folder: Path | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        DirectOptions(clip=Path("a.mp4"), emotion=("happy",), **given)
+        open_renderer(name, folder)
 
 
 def test_the_warp_needs_no_model() -> None:

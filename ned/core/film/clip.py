@@ -267,6 +267,27 @@ class Clip:
         """
         return _image_frames(self) if self.is_image else _video_frames(self)
 
+    def frame_at(self, index: int) -> Frame:
+        """One frame, the same as the one of that number among `frames`.
+
+        Decoding begins at the key frame before it where the film tells exact times, else at the
+        beginning.
+
+        Raises:
+            InputError: There is no such frame, or the file cannot be read any more.
+        """
+        if index < 0:
+            raise InputError(f"frame {index} was asked for; frames are counted from 0")
+        found = None if self.is_image or not self.ordered else _sought(self, index)
+        if found is not None:
+            return found
+        count = 0
+        for frame in self.frames():
+            if frame.index == index:
+                return frame
+            count += 1
+        raise InputError(f"frame {index} was asked for, {quoted(self.path)} has {count}")
+
 
 class _Decoder:
     """Pictures of one video stream in order of presentation; counts what was damaged.
@@ -419,20 +440,7 @@ def _video_frames(clip: Clip) -> Iterator[Frame]:
                 pts = clip.first_pts if previous is None else previous + step
             if previous is not None and pts <= previous:
                 pts, repaired = previous + 1, repaired + 1
-            duration = decoded.duration or None
-            if (decoded.width, decoded.height) != clip.coded_size:
-                raise InputError(_changed_size(clip, decoded, index, pts))
-            alpha = None
-            if clip.alpha:
-                alpha = clip.orientation.apply(alpha_of(decoded, clip.bit_depth))
-            picture: av.VideoFrame | None = planar_picture(
-                decoded, clip.pixel_format, clip.matrix, clip.full_range, clip.coded_size
-            )
-            planes = planes_of(picture)
-            if not clip.orientation.upside_up:
-                planes, picture = clip.orientation.apply_to_all(planes), None
-            time = float((pts - clip.first_pts) * clip.time_base)
-            yield Frame(clip, index, pts, time, duration, planes, picture, alpha)
+            yield _frame(clip, decoded, index, pts)
             previous, index = pts, index + 1
     told = clip.told
     if decoder.lost:
@@ -448,6 +456,49 @@ def _video_frames(clip: Clip) -> Iterator[Frame]:
                 clip.path,
                 f"{index} of {clip.frame_count} frames could be decoded; the file is incomplete",
             )
+
+
+def _frame(clip: Clip, decoded: av.VideoFrame, index: int, pts: int) -> Frame:
+    """A decoded picture, upright, as frame `index` shown at `pts`."""
+    if (decoded.width, decoded.height) != clip.coded_size:
+        raise InputError(_changed_size(clip, decoded, index, pts))
+    alpha = None
+    if clip.alpha:
+        alpha = clip.orientation.apply(alpha_of(decoded, clip.bit_depth))
+    picture: av.VideoFrame | None = planar_picture(
+        decoded, clip.pixel_format, clip.matrix, clip.full_range, clip.coded_size
+    )
+    planes = planes_of(picture)
+    if not clip.orientation.upside_up:
+        planes, picture = clip.orientation.apply_to_all(planes), None
+    time = float((pts - clip.first_pts) * clip.time_base)
+    return Frame(clip, index, pts, time, decoded.duration or None, planes, picture, alpha)
+
+
+def _sought(clip: Clip, index: int) -> Frame | None:
+    """Frame `index`, decoded from the key frame before it; None where times are not exact."""
+    with open_source(clip.path, clip.largest) as container:
+        stream: Any = container.streams[clip.stream_index]
+        packets = [p for p in packets_of(container, stream, clip.path, clip.told) if p.size]
+        times = [packet.pts for packet in packets]
+        if any(packet.is_corrupt for packet in packets) or len(set(times)) < len(times):
+            return None
+        moments = sorted(time for time in times if time is not None)
+        if len(moments) < len(times) or index >= len(moments) or moments[0] != clip.first_pts:
+            return None
+    wanted = moments[index]
+    with open_source(clip.path, clip.largest) as container:
+        decoder = _Decoder(container, clip.stream_index, clip.path, clip.told)
+        try:
+            container.seek(wanted, stream=decoder.stream)
+        except FFmpegError:
+            return None
+        for decoded in decoder:
+            if decoded.pts is None or decoded.pts > wanted:
+                return None
+            if decoded.pts == wanted:
+                return _frame(clip, decoded, index, wanted)
+    return None
 
 
 def _changed_size(clip: Clip, picture: av.VideoFrame, index: int, pts: int) -> str:

@@ -193,7 +193,11 @@ def damaged(array: np.ndarray, how: str) -> np.ndarray:
 
 @pytest.mark.parametrize("how", ["longer", "type", "nan"])
 @pytest.mark.parametrize(
-    "name", ["units", "rotation", "scale", "translation", "gaze", "track.times", "track.boxes"]
+    "name",
+    [
+        *("units", "parameter.rotation", "parameter.scale", "parameter.translation"),
+        *("parameter.gaze", "track.times", "track.boxes"),
+    ],
 )
 def test_wrong_arrays_are_refused(
     name: str, how: str, performance: Performance, tmp_path: Path

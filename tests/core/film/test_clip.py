@@ -373,3 +373,41 @@ def test_rational_numbers_of_any_pyav_are_fractions() -> None:
         assert type(found) is Fraction and found == Fraction(30000, 1001)
     for unknown in (None, Fraction(0), Rational(0, 1), Rational(0, 0), Rational(1, 0)):
         assert exact(unknown) is None
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"rate": Fraction(30000, 1001)},
+        {"times": [0, 3, 4, 9, 11, 12, 20, 21, 30, 31], "time_base": Fraction(1, 100)},
+        {"rotation": 90},
+    ],
+)
+def test_one_frame_is_the_one_of_that_number(tmp_path: Path, how: dict[str, Any]) -> None:
+    """With B-frames, at variable rates, and turned."""
+    clip = Clip.open(make_video(tmp_path / "a.mp4", len(how.get("times", range(40))), **how))
+    frames = list(clip.frames())
+    for index in (0, 1, 5, len(frames) - 1):
+        found = clip.frame_at(index)
+        assert (found.index, found.pts, found.time) == (
+            index,
+            frames[index].pts,
+            frames[index].time,
+        )
+        for ours, theirs in zip(found.planes, frames[index].planes, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(InputError, match=f"has {len(frames)}"):
+        clip.frame_at(len(frames))
+    with pytest.raises(InputError, match="counted from 0"):
+        clip.frame_at(-1)
+
+
+def test_one_frame_of_a_picture_and_of_avi(tmp_path: Path, still_image: Path) -> None:
+    still = Clip.open(still_image, duration=0.2)
+    assert still.frame_at(3).index == 3
+    plain = make_video(tmp_path / "a.avi", 12)
+    clip = Clip.open(plain)
+    wanted = list(clip.frames())[7]
+    assert clip.frame_at(7).pts == wanted.pts
+    np.testing.assert_array_equal(clip.frame_at(7).planes[0], wanted.planes[0])
