@@ -1,4 +1,4 @@
-"""Reel: one video of an actor, tracked, with its place among the actor's frames."""
+"""ActorVideo: one video of an actor, tracked, with its place among the actor's frames."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TRACKING = 1  # version: counts up when the same video gives another track
 
 
 @dataclass(frozen=True, eq=False)
-class Reel:
+class ActorVideo:
     """One video of an actor.
 
     Rows count the video's own frames from 0; frames are numbered over all videos of the actor.
@@ -89,7 +89,7 @@ class Reel:
         return self.first + int(row)
 
 
-def open_reels(actor: Actor, which: int = 0, progress: Progress = SILENT) -> list[Reel]:
+def open_reels(actor: Actor, which: int = 0, progress: Progress = SILENT) -> list[ActorVideo]:
     """Track every video of an actor that is new or changed, and number the frames.
 
     Args:
@@ -116,7 +116,7 @@ def open_reels(actor: Actor, which: int = 0, progress: Progress = SILENT) -> lis
     reels, first = [], 0
     for clip, record, track in found:
         count = min(len(track), max(0, kept - first))
-        reels.append(Reel(actor, clip, record, track, first, count))
+        reels.append(ActorVideo(actor, clip, record, track, first, count))
         first += len(track)
     return reels
 
@@ -152,7 +152,9 @@ def _track(actor: Actor, clip: Clip, record: Record, which: int, progress: Progr
     return track
 
 
-def remove_stale(actor: Actor, reels: Sequence[Reel], hashes: Sequence[Mapping[str, str]]) -> None:
+def remove_stale(
+    actor: Actor, reels: Sequence[ActorVideo], hashes: Sequence[Mapping[str, str]]
+) -> None:
     """Remove the files that were made of something else, and those of videos that have gone.
 
     Args:

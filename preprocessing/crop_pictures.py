@@ -1,4 +1,4 @@
-"""Chunk: everything that is written about a few frames of a reel, computed when it is asked for."""
+"""CropPictures: what is written about a few frames of an actor's video, made when asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ned.core.face import similarity
 from ned.core.face.face_model import Pictures
-from preprocessing.actor_video import Reel
+from preprocessing.actor_video import ActorVideo
 
 if TYPE_CHECKING:
     from preprocessing.crop_landmarks import Landmarking, Marks
@@ -25,7 +25,7 @@ OF_PIXELS = {"images", "full_frames", "faces", "faces_aligned"}
 
 
 @dataclass(eq=False)
-class Chunk:
+class CropPictures:
     """Some rows of a reel, in order; every attribute below has one item per row.
 
     Attributes:
@@ -37,7 +37,7 @@ class Chunk:
         previous_mask: of the row before, for rows in which no face is found.
     """
 
-    reel: Reel
+    reel: ActorVideo
     rows: NDArray[np.int64]
     mouth: bool
     crops: Sequence[NDArray[np.uint8]] | None

@@ -28,7 +28,7 @@ from ned.core.film.image_files import read_image
 from ned.core.progress import SILENT, Progress
 from ned.core.script.emotions import CONTEMPT, NEUTRAL
 from ned.options.datasets import AffWildOptions, MeadOptions, ReconstructOptions
-from preprocessing.actor_video import Reel
+from preprocessing.actor_video import ActorVideo
 from preprocessing.crop_landmarks import MeshLandmarking
 
 _CHUNK = 32  # frames
@@ -185,7 +185,7 @@ def reconstruct_video(video: Path, result: Path, reconstructor: str, device: str
 
     clip = Clip.open(video)
     track = track_faces(clip)[0]
-    reel = Reel(Actor(result.parent), clip, Record(result), track, 0, len(track))
+    reel = ActorVideo(Actor(result.parent), clip, Record(result), track, 0, len(track))
     performance = _performed(reel, _loaded(reconstructor, device), clip)
     result.parent.mkdir(parents=True, exist_ok=True)
     performance.save(result)
@@ -200,7 +200,7 @@ def reconstruct_images(
     images = _Images(files)
     track = track_faces(images)[0]
     clip = Clip.open(next(iter(files.values())), duration=1.0)
-    reel = _ImageReel(Actor(result.parent), clip, Record(result), track, 0, len(track))
+    reel = _ImageVideo(Actor(result.parent), clip, Record(result), track, 0, len(track))
     performance = _performed(reel, _loaded(reconstructor, device), images)
     performance.frames = np.array(list(files), np.int64)
     result.parent.mkdir(parents=True, exist_ok=True)
@@ -279,7 +279,7 @@ class _Images:
             yield _Picture(path, number / _RATE)
 
 
-class _ImageReel(Reel):
+class _ImageVideo(ActorVideo):
     """A reel of face images, which are crops already."""
 
     @property
@@ -288,7 +288,7 @@ class _ImageReel(Reel):
         return np.tile(np.array([0, 0, width, height]), (len(self), 1))
 
 
-def _performed(reel: Reel, model: FaceModel, footage: Clip | _Images) -> Performance:
+def _performed(reel: ActorVideo, model: FaceModel, footage: Clip | _Images) -> Performance:
     from preprocessing.boxes import cut
 
     if not reel.track.present.any():

@@ -196,7 +196,7 @@ def _blend_faces(
 
 
 def _film_of_pictures(
-    reel: _Reel,
+    reel: _RenderedVideo,
     experiment: Actor,
     record: Record,
     made: str,
@@ -227,7 +227,7 @@ def _film_of_pictures(
 
 
 @dataclass(frozen=True, eq=False)
-class _Reel:
+class _RenderedVideo:
     """One video with rendered faces.
 
     Attributes:
@@ -253,7 +253,7 @@ class _Reel:
         return range(self.first, self.first + self.count)
 
 
-def _reels(actor: Actor, faces: Mapping[int, Path]) -> list[_Reel]:
+def _reels(actor: Actor, faces: Mapping[int, Path]) -> list[_RenderedVideo]:
     """The actor's videos that have rendered faces."""
     masks, transforms = actor.frames("masks"), actor.frames("align_transforms")
     full_frames = actor.frames("full_frames")
@@ -271,7 +271,9 @@ def _reels(actor: Actor, faces: Mapping[int, Path]) -> list[_Reel]:
                     "preprocess the actor in test mode"
                 )
         if own:
-            found.append(_Reel(video, boxes, path, first, own, masks, transforms, full_frames))
+            found.append(
+                _RenderedVideo(video, boxes, path, first, own, masks, transforms, full_frames)
+            )
         first += len(boxes)
     beyond = [frame for frame in faces if frame >= first]
     if beyond:
@@ -281,7 +283,7 @@ def _reels(actor: Actor, faces: Mapping[int, Path]) -> list[_Reel]:
     return found
 
 
-def _hash(options: PostprocessOptions, reel: _Reel) -> str:
+def _hash(options: PostprocessOptions, reel: _RenderedVideo) -> str:
     def state(files: Mapping[int, Path]) -> list[object]:
         found = ((frame, files[frame].stat()) for frame in reel.faces)
         return [(frame, one.st_size, one.st_mtime_ns) for frame, one in found]
@@ -299,7 +301,7 @@ def _hash(options: PostprocessOptions, reel: _Reel) -> str:
 
 
 def _blend_reel(
-    reel: _Reel,
+    reel: _RenderedVideo,
     experiment: Actor,
     kinds: tuple[str, ...],
     options: PostprocessOptions,
@@ -326,7 +328,7 @@ def _blend_reel(
 
 
 def _blend_frame(
-    reel: _Reel,
+    reel: _RenderedVideo,
     frame: int,
     image: Image,
     kinds: tuple[str, ...],
@@ -363,7 +365,7 @@ def _crop(image: Image, box: NDArray[np.int64], pixels: int) -> Image:
     return cut(image, box, pixels)
 
 
-def _frames(reel: _Reel, wanted: set[int]) -> Iterator[tuple[int, Image]]:
+def _frames(reel: _RenderedVideo, wanted: set[int]) -> Iterator[tuple[int, Image]]:
     """Original frames, from the actor's full_frames where they are, else from the video."""
     if all(frame in reel.full_frames for frame in wanted):
         for frame in sorted(wanted):

@@ -23,10 +23,10 @@ from ned.core.files.records import fingerprint, locked, sweep, write_atomically
 from ned.core.film.image_files import read_mask
 from ned.core.progress import SILENT, Progress
 from ned.options.preprocess import PreprocessOptions
-from preprocessing.actor_video import Reel, open_reels, remove_stale
+from preprocessing.actor_video import ActorVideo, open_reels, remove_stale
 from preprocessing.crop_landmarks import Landmarking, make_landmarking
 from preprocessing.crop_masks import Masking, make_masking
-from preprocessing.crop_pictures import OF_PIXELS, Chunk
+from preprocessing.crop_pictures import OF_PIXELS, CropPictures
 
 _CHUNK = 32  # frames
 _SKETCHED = ("eye_landmarks", "eye_landmarks_aligned", "align_transforms")
@@ -90,7 +90,7 @@ def kinds_of(mode: str, keep_all: bool) -> tuple[str, ...]:
 class _Plan:
     """What is to be made of one reel, and of what."""
 
-    reel: Reel
+    reel: ActorVideo
     model: FaceModel
     landmarking: Landmarking
     masking: Masking
@@ -102,7 +102,7 @@ class _Plan:
     @classmethod
     def of(
         cls,
-        reel: Reel,
+        reel: ActorVideo,
         options: PreprocessOptions,
         model: FaceModel,
         landmarking: Landmarking,
@@ -250,7 +250,7 @@ def _make_frames(
                 previous = None
                 continue
             crops = footage.crops(rows)
-            chunk = Chunk(
+            chunk = CropPictures(
                 reel=reel,
                 rows=rows,
                 mouth=options.mode == "train",
@@ -271,7 +271,7 @@ def _make_frames(
             step(len(rows))
 
 
-def _part(plan: _Plan, start: int, chunk: Chunk) -> Performance:
+def _part(plan: _Plan, start: int, chunk: CropPictures) -> Performance:
     """The performance of a whole chunk, as saved by a run that was killed, or estimated now."""
     path = plan.part_file(start)
     if path.is_file():
@@ -284,7 +284,7 @@ def _part(plan: _Plan, start: int, chunk: Chunk) -> Performance:
     return performance
 
 
-def _write(chunk: Chunk, kind: str, missing: NDArray[np.bool_], writer: FileWriter) -> None:
+def _write(chunk: CropPictures, kind: str, missing: NDArray[np.bool_], writer: FileWriter) -> None:
     actor = chunk.reel.actor
     contents = chunk.contents(kind)
     for row, content in zip(chunk.rows, contents, strict=True):
@@ -294,7 +294,7 @@ def _write(chunk: Chunk, kind: str, missing: NDArray[np.bool_], writer: FileWrit
 
 
 def _mask_before(
-    reel: Reel, row: int, previous: NDArray[np.bool_] | None
+    reel: ActorVideo, row: int, previous: NDArray[np.bool_] | None
 ) -> NDArray[np.bool_] | None:
     """The mask of the row before, where an earlier run has written it."""
     path = reel.actor.frame_file("masks", reel.frame(row) - 1)
@@ -308,7 +308,7 @@ class _Footage:
 
     def __init__(
         self,
-        reel: Reel,
+        reel: ActorVideo,
         pixels: NDArray[np.bool_],
         full: NDArray[np.bool_] | None,
         writer: FileWriter,
@@ -348,7 +348,7 @@ class _Footage:
 
 
 def _summary(
-    actor: Actor, reels: Sequence[Reel], options: PreprocessOptions, unchanged: bool
+    actor: Actor, reels: Sequence[ActorVideo], options: PreprocessOptions, unchanged: bool
 ) -> str:
     frames = sum(reel.kept for reel in reels)
     left_out = sum(len(reel) for reel in reels) - frames

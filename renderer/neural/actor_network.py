@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deca.rig import Rig
-from deca.rig_pictures import RigConditioner
+from deca.rig_pictures import RigConditioner, aligned_maps
 from ned.core.errors import InputError, quoted
 from ned.core.face import similarity
 from ned.core.face.performance import Performance
@@ -78,10 +78,10 @@ class AlignedFaces:
         mesh = self.performance.track.landmarks(start, stop)[..., :2]
         mesh = similarity.apply(crops, mesh)
         aligned_from_crop = align_transforms(landmarks_of_mesh(mesh))
-        maps = similarity.compose(aligned_from_crop, crops)
-        pictures = self._conditioner.draw(start, stop, maps, units)
-        eyes = self._conditioner.eye_landmarks(start, stop, crops, units)
-        eyes = similarity.apply(aligned_from_crop, np.trunc(eyes))  # whole pixels, as in files
+        maps = aligned_maps(crops, aligned_from_crop)
+        pictures, eyes = self._conditioner.draw_aligned(
+            start, stop, crops, aligned_from_crop, units
+        )
         frames_from_aligned = similarity.invert(similarity.compose(maps, _CENTRES))
         for k in range(stop - start):
             mask = warp_mask(mesh_mask(mesh[k]), aligned_from_crop[k])

@@ -13,6 +13,7 @@ from deca.rig import Rig, load_rig
 from manipulator import activity, directing, dynamics
 from manipulator.directing import direct_performance
 from manipulator.director import Directed, Direction
+from manipulator.directors import DIRECTORS, open_director
 from manipulator.manipulator_settings import ManipulatorSettings
 from manipulator.prototypes import find_prototype, load_prototypes
 from manipulator.styles import ReferenceDirector, style_from
@@ -410,3 +411,32 @@ def test_a_still_reference(rig: Rig, talker: Performance) -> None:
         talker.units + direct_performance(talker, Direction(), rig, ReferenceDirector(style)).change
     )
     assert level(rig, units, "corner_pull") > 0.4
+
+
+def test_a_director_of_ones_own_is_a_class_and_a_line(
+    talker: Performance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/extending.md shows it; words and regions have their say afterwards."""
+
+    class Frown:
+        def __init__(self, rig: Rig) -> None:
+            self.columns = list(rig.columns("brow_lower"))
+
+        def change(
+            self, performance: Performance, direction: Direction, activity: object
+        ) -> np.ndarray:
+            change = np.zeros_like(performance.units)
+            change[:, self.columns] = direction.intensity
+            change[:, 0] = 5.0
+            return change
+
+    rig = load_rig()
+    monkeypatch.setitem(DIRECTORS, "frown", lambda rig, reference, prototypes: Frown(rig))
+    director = open_director("frown", rig)
+    change = direct_performance(talker, Direction(intensity=0.5), rig, director).change
+    brows = list(rig.columns("brow_lower"))
+    np.testing.assert_allclose(change[talker.present][:, brows], 0.5, atol=1e-6)
+    only_mouth = Direction(intensity=0.5, regions=("mouth",))
+    assert not direct_performance(talker, only_mouth, rig, director).change[:, brows].any()
+    with pytest.raises(InputError, match="director 'tarot' is unknown; known are procedural"):
+        open_director("tarot", rig)

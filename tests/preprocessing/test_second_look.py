@@ -30,7 +30,7 @@ class Still:
 
 
 @dataclass
-class Reel:
+class ActorVideo:
     images: list[Image]
     passes: int = 0
 
@@ -58,23 +58,23 @@ def under_exposed(image: Image, seed: int) -> Image:
 
 def test_a_face_in_the_dark_is_found(portrait: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     images = [under_exposed(image, n) for n, image in enumerate(talking(portrait))]
-    track = track_faces(Reel(images))[0]
-    bright = track_faces(Reel(talking(portrait)))[0]
+    track = track_faces(ActorVideo(images))[0]
+    bright = track_faces(ActorVideo(talking(portrait)))[0]
     assert track.present.all()
     assert np.abs(track.boxes - bright.boxes).max() < 0.1 * bright.mean_height
     monkeypatch.setattr(tracking, "is_dark", lambda images: False)
     with pytest.raises(NoFaceError):  # it is the second look that finds it
-        track_faces(Reel(images))
+        track_faces(ActorVideo(images))
 
 
 def test_darkness_is_named_where_nothing_is_found() -> None:
     noise = np.random.default_rng(1).integers(0, 30, (4, 120, 160, 3)).astype(np.uint8)
     with pytest.raises(NoFaceError, match="very dark; brighten it"):
-        track_faces(Reel(list(noise)))
+        track_faces(ActorVideo(list(noise)))
 
 
 def test_ordinary_footage_is_read_once(portrait: Image) -> None:
-    reel = Reel(talking(portrait))
+    reel = ActorVideo(talking(portrait))
     track_faces(reel)
     assert reel.passes == 1
 
@@ -83,7 +83,7 @@ def test_ordinary_footage_is_read_once(portrait: Image) -> None:
 def test_footage_on_its_side_is_recognised(degrees: int, portrait: Image) -> None:
     images = [np.rot90(image, degrees // 90).copy() for image in talking(portrait)]
     with pytest.raises(NoFaceError, match=f"turned by {degrees} degrees clockwise") as caught:
-        track_faces(Reel(images))
+        track_faces(ActorVideo(images))
     assert f"--rotate {degrees}" in str(caught.value)
 
 

@@ -46,7 +46,7 @@ class Still:
 
 
 @dataclass
-class Reel:
+class ActorVideo:
     """A clip whose frames are computed on the way; counts how many were asked for."""
 
     draw: Callable[[int], Image]
@@ -225,7 +225,7 @@ def test_mesh_ignores_what_came_before_and_moves_with_the_window() -> None:
 
 
 @pytest.fixture(scope="module")
-def walk() -> tuple[Reel, Track]:
+def walk() -> tuple[ActorVideo, Track]:
     """A face that moves, grows and nods; hidden in frames 20-25 and 40-64."""
 
     def draw(index: int) -> Image:
@@ -237,17 +237,17 @@ def walk() -> tuple[Reel, Track]:
             image[60:300, x - 90 : x + 90] = (90, 100, 80)
         return image
 
-    reel = Reel(draw, 80)
+    reel = ActorVideo(draw, 80)
     tracks = track_faces(reel)
     assert len(tracks) == 1
     return reel, tracks[0]
 
 
-def test_clip_is_read_once(walk: tuple[Reel, Track]) -> None:
+def test_clip_is_read_once(walk: tuple[ActorVideo, Track]) -> None:
     assert walk[0].asked == walk[0].frame_count
 
 
-def test_face_is_followed(walk: tuple[Reel, Track]) -> None:
+def test_face_is_followed(walk: tuple[ActorVideo, Track]) -> None:
     _, track = walk
     assert len(track) == 80 and track.size == SIZE and track.shots.max() == 0
     np.testing.assert_allclose(track.times, np.arange(80) / 25)
@@ -261,7 +261,7 @@ def test_face_is_followed(walk: tuple[Reel, Track]) -> None:
     assert (track.confidence[seen] > 0.6).all() and track.confidence.max() <= 1
 
 
-def test_short_gap_is_filled_and_long_one_left(walk: tuple[Reel, Track]) -> None:
+def test_short_gap_is_filled_and_long_one_left(walk: tuple[ActorVideo, Track]) -> None:
     _, track = walk
     assert runs(track) == [(0, 39), (65, 79)]
     assert list(np.flatnonzero(track.interpolated)) == [20, 21, 22, 23, 24, 25]
@@ -272,7 +272,7 @@ def test_short_gap_is_filled_and_long_one_left(walk: tuple[Reel, Track]) -> None
 
 
 def test_face_that_leaves_the_image_loses_confidence() -> None:
-    reel = Reel(lambda i: paste(scenery(), (500 + 5 * i, 180), 240), 45)
+    reel = ActorVideo(lambda i: paste(scenery(), (500 + 5 * i, 180), 240), 45)
     (track,) = track_faces(reel)
     first, last = runs(track)[0]
     assert first == 0 and 20 < last < 44
@@ -280,7 +280,7 @@ def test_face_that_leaves_the_image_loses_confidence() -> None:
 
 
 def test_face_that_enters_is_found_within_a_few_frames() -> None:
-    reel = Reel(lambda i: paste(scenery(), (180 if i >= 11 else -300, 180), 240), 30)
+    reel = ActorVideo(lambda i: paste(scenery(), (180 if i >= 11 else -300, 180), 240), 30)
     (track,) = track_faces(reel)
     assert runs(track) == [(11, 29)]  # found late, followed back
 
@@ -290,7 +290,7 @@ def test_fast_and_rolling_face() -> None:
         place = (320 + 200 * np.sin(i / 5), 180 + 30 * np.cos(i / 3))
         return paste(scenery(), place, 200, 40 * np.sin(i / 6))
 
-    (track,) = track_faces(Reel(draw, 40))
+    (track,) = track_faces(ActorVideo(draw, 40))
     assert track.present.all() and np.median(track.confidence) > 0.7
     expected = 320 + 200 * np.sin(np.arange(40) / 5)
     assert np.corrcoef(centres(track)[:, 0], expected)[0, 1] > 0.98
@@ -303,7 +303,7 @@ def test_still_face_hardly_trembles() -> None:
         image = paste(scenery(), (320, 180), 300) + noise.normal(0, 4, (360, 640, 3))
         return np.clip(image, 0, 255).astype(np.uint8)
 
-    (track,) = track_faces(Reel(draw, 30))
+    (track,) = track_faces(ActorVideo(draw, 30))
     points = track.landmarks(5)[:, :468, :2]
     jitter = np.diff(points, 2, axis=0).std() / np.sqrt(6) / track.mean_height
     assert jitter < 2e-3
@@ -313,7 +313,7 @@ def test_still_face_hardly_trembles() -> None:
 def test_face_of_sixty_pixels(size: tuple[int, int]) -> None:
     height = 60 / FACE_PER_PORTRAIT
     place = (size[0] * 0.8, size[1] * 0.3)
-    reel = Reel(lambda i: paste(scenery(1, size), (place[0] - i, place[1]), height), 4, size)
+    reel = ActorVideo(lambda i: paste(scenery(1, size), (place[0] - i, place[1]), height), 4, size)
     (track,) = track_faces(reel)
     assert track.present.all()
     assert 50 < track.mean_height < 72
@@ -322,7 +322,7 @@ def test_face_of_sixty_pixels(size: tuple[int, int]) -> None:
 
 def test_rotated_stills() -> None:
     for angle in (-60, 60):
-        reel = Reel(lambda i, angle=angle: paste(scenery(), (320, 180), 260, angle), 2)
+        reel = ActorVideo(lambda i, angle=angle: paste(scenery(), (320, 180), 260, angle), 2)
         (track,) = track_faces(reel)
         eyes = track.landmarks(0, 1)[0, 263] - track.landmarks(0, 1)[0, 33]
         assert np.degrees(np.arctan2(eyes[1], eyes[0])) == pytest.approx(-angle, abs=15)
@@ -337,10 +337,10 @@ def test_three_faces_in_order_of_importance() -> None:
         image = paste(image, (310, 200 + i), 260, mirrored=True)
         return paste(image, (540, 200), 190)
 
-    tracks = track_faces(Reel(draw, 12))
+    tracks = track_faces(ActorVideo(draw, 12))
     assert [round(float(centres(track)[0, 0]) / 640, 1) for track in tracks] == [0.5, 0.8, 0.2]
     assert all(track.present.all() for track in tracks)
-    assert len(track_faces(Reel(draw, 3), max_faces=2)) == 2
+    assert len(track_faces(ActorVideo(draw, 3), max_faces=2)) == 2
 
 
 def test_equal_faces_are_numbered_from_left_to_right() -> None:
@@ -348,7 +348,7 @@ def test_equal_faces_are_numbered_from_left_to_right() -> None:
         image = paste(scenery(), (520, 180), 200)
         return paste(paste(image, (320, 180), 203, mirrored=True), (120, 180), 197)
 
-    tracks = track_faces(Reel(draw, 4))
+    tracks = track_faces(ActorVideo(draw, 4))
     places = [float(centres(track)[0, 0]) for track in tracks]
     assert len(places) == 3 and places == sorted(places)
 
@@ -358,7 +358,7 @@ def test_crossing_faces_keep_their_identities() -> None:
         image = paste(scenery(), (80 + 9 * i, 190), 170, mirrored=True, warmth=1.3)
         return paste(image, (560 - 9 * i, 180), 220)
 
-    tracks = track_faces(Reel(draw, 54))
+    tracks = track_faces(ActorVideo(draw, 54))
     assert len(tracks) == 2
     front, back = (centres(track)[:, 0] for track in tracks)
     assert tracks[0].present.all() and not tracks[1].present.all()
@@ -375,7 +375,7 @@ def test_actor_is_known_again_after_cuts() -> None:
             return paste(scenery(5 if i < 12 else 6), (200 + i, 180), 240)
         return paste(scenery(7), (420, 170), 200, mirrored=True, warmth=1.5)
 
-    tracks = track_faces(Reel(draw, 36))
+    tracks = track_faces(ActorVideo(draw, 36))
     assert list(np.flatnonzero(np.diff(tracks[0].shots))) == [11, 23]
     assert runs(tracks[0])[0][0] == 0 and runs(tracks[0])[-1][1] == 35
     assert not any(track.interpolated.any() for track in tracks)
@@ -418,27 +418,27 @@ def test_people_are_joined_by_likeness_but_never_with_themselves() -> None:
 def test_nothing_to_see(size: tuple[int, int], value: int) -> None:
     image = np.full((size[1], size[0], 3), value, np.uint8)
     with pytest.raises(NoFaceError, match="no face") as caught:
-        track_faces(Reel(lambda i: image, 3, size))
+        track_faces(ActorVideo(lambda i: image, 3, size))
     assert "\n" not in str(caught.value)
 
 
 def test_scenery_has_no_face() -> None:
     with pytest.raises(NoFaceError):
-        track_faces(Reel(lambda i: scenery(i), 6))
+        track_faces(ActorVideo(lambda i: scenery(i), 6))
 
 
 def test_no_frames_at_all() -> None:
     with pytest.raises(NoFaceError):
-        track_faces(Reel(lambda i: scenery(), 0))
+        track_faces(ActorVideo(lambda i: scenery(), 0))
 
 
 def test_single_frame() -> None:
-    (track,) = track_faces(Reel(lambda i: paste(scenery(), (320, 180), 240), 1))
+    (track,) = track_faces(ActorVideo(lambda i: paste(scenery(), (320, 180), 240), 1))
     assert track.present.all()
 
 
 def test_options_are_obeyed() -> None:
-    reel = Reel(lambda i: paste(scenery(), (320, 180), 240 * (i not in (5, 6)) + 1), 12)
+    reel = ActorVideo(lambda i: paste(scenery(), (320, 180), 240 * (i not in (5, 6)) + 1), 12)
     options = TrackingOptions(windows=1)
     (track,) = track_faces(reel, options=options, gap_limit_seconds=0)
     assert runs(track) == [(0, 4), (7, 11)]
@@ -466,7 +466,7 @@ def test_standard_error_stays_clean() -> None:
 # Actor sheet
 
 
-def test_actor_sheet(walk: tuple[Reel, Track], tmp_path: Path) -> None:
+def test_actor_sheet(walk: tuple[ActorVideo, Track], tmp_path: Path) -> None:
     reel, track = walk
     path = tmp_path / "sheet.png"
     sheet = draw_actor_sheet(reel, [track], path)

@@ -32,7 +32,7 @@ from renderer.face_blend import blend_into_planes
 from renderer.neural import checkpoints
 from renderer.neural.actor_network import ActorNetwork, AlignedFaces
 from renderer.neural.dataset import Faces
-from renderer.rendering import Renderer, open_renderer, rendered
+from renderer.rendering import RENDERERS, Renderer, RendererKind, open_renderer, rendered
 from renderer.strength import edit_strength
 
 COUNT = 14  # frames
@@ -409,3 +409,30 @@ def test_performances_without_an_edit_are_not_drawn(
     for source, result, _ in played(clip, same, rig, drawn_by(network)):
         assert all(np.array_equal(a, b) for a, b in zip(source, result, strict=True))
     assert network.runs == []
+
+
+def test_a_renderer_of_ones_own_is_a_function_and_a_line(
+    actor: Actor, performance: Performance, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/extending.md shows it."""
+
+    def blush(folder: Path | None) -> Renderer:
+        def begin(clip: Clip, performance: Performance, strength: Any, rig: Rig) -> Any:
+            def draw(frame: Frame, edit: object) -> Frame:
+                y, u, v = (plane.copy() for plane in frame.planes)
+                v[...] = np.clip(v.astype(int) + round(20 * float(strength[frame.index])), 0, 255)
+                return frame.with_planes((y, u, v))
+
+            return draw
+
+        return Renderer(begin)
+
+    monkeypatch.setitem(RENDERERS, "blush", RendererKind(blush, trained=False))
+    clip, directed = Clip.open(actor.videos[0]), smiling(performance, 1)
+    strength = edit_strength(directed)
+    pairs = list(rendered(clip, directed, strength, rig, renderer=open_renderer("blush")))
+    for source, result in pairs:
+        added = round(20 * float(strength[source.index]))
+        wanted = np.clip(source.planes[2].astype(int) + added, 0, 255)
+        np.testing.assert_array_equal(result.planes[2], wanted)
+        np.testing.assert_array_equal(result.planes[0], source.planes[0])
