@@ -81,13 +81,15 @@ def occluded(looks: NDArray[np.uint8], known: NDArray[np.bool_], track: Track) -
     after: much less correlated than a face is with itself, or with much less contrast. What stays
     (a new light, a face turned away) is like the moment after, and no occlusion.
 
+    Frames in which the face lies partly beyond the image are not judged.
+
     Args:
         looks: (T, 16, 16). known: (T,) which of them there are.
         track: Landmarks of the frames that are known; others are compared with those that were
             seen, not interpolated.
     """
     result = np.zeros(len(known), bool)
-    frames = np.flatnonzero(known & track.present)
+    frames = np.flatnonzero(known & track.present & _inside(track))
     for shot in np.unique(track.shots[frames]):
         inside = frames[track.shots[frames] == shot]
         turns = _turns(track, inside)
@@ -102,6 +104,14 @@ def occluded(looks: NDArray[np.uint8], known: NDArray[np.bool_], track: Track) -
         runs = np.cumsum(np.diff(edges, prepend=edges[:1]))
         result[inside] = edges & np.isin(runs, runs[sure])
     return result
+
+
+def _inside(track: Track) -> NDArray[np.bool_]:
+    """(T,) whether a look lies inside of the image: beyond it, nothing can be told."""
+    low, high = track.boxes[:, :2], track.boxes[:, 2:]
+    reach = 0.5 * _REACH * (high - low).max(1, keepdims=True)
+    middle = (low + high) / 2
+    return ((middle - reach >= 0) & (middle + reach <= track.size)).all(1)
 
 
 def _compare(

@@ -196,7 +196,7 @@ def test_a_picture_needs_a_duration_and_a_film_has_one(
         (["--emotion", "happy:loud"], "not a number"),
         (["--emotion", "happy:9"], "1.5"),
         (["--emotion", "happy+happy"], "twice"),
-        (["--emotion", ""], "unknown emotion"),
+        (["--emotion", ""], "the name of an emotion is missing"),
         (["--timeline", "0:happy 2"], "column 9"),
         (["--timeline", "0:happy 2:merry"], "column 11"),
         (["--timeline", "2:happy 1:sad"], "does not come after"),
@@ -307,7 +307,6 @@ def test_outputs_that_cannot_be(
     assert "clip" in complaint([*words, "-o", tmp_path / "folder.mp4" / ".." / "clip.mp4"])
     assert "create it" in complaint([*words, "-o", tmp_path / "none" / "b.mp4"])
     assert "suffix" in complaint([*words, "-o", tmp_path / "b.doc"])
-    assert "suffix" in complaint([*words, "-o", tmp_path / "b"])
     other = tmp_path / "b.mp4"
     assert "b.mp4" in complaint([*words, "-o", other, "--preview", other])
     assert "picture" in complaint([*words, "-o", other, "--contact-sheet", tmp_path / "s.mp4"])

@@ -64,6 +64,7 @@ class _ForbiddenError(pickle.UnpicklingError):
 class _Unpickler(pickle._Unpickler):
     """Builds data; hashes only text and ordinary numbers, which cannot be made to collide."""
 
+    stack: list[Any]
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
     def _checked(self, name: str, keys: Any) -> None:
