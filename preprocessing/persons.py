@@ -66,7 +66,9 @@ class Tracklet:
     ) -> None:
         """Append a frame: its index, box (4,), codes (478, 3), confidence in [0, 1], look."""
         if not self._blocks or self._used == len(self._blocks[-1]):
-            self._blocks.append(np.empty(min(_LONGEST_BLOCK, max(_SHORTEST_BLOCK, self.count)), _ROW))
+            self._blocks.append(
+                np.empty(min(_LONGEST_BLOCK, max(_SHORTEST_BLOCK, self.count)), _ROW)
+            )
             self._used = 0
         self._blocks[-1][self._used] = (frame, box, codes, confidence, look)
         self._used += 1
