@@ -29,7 +29,6 @@ from benchmarks import (
     quality,
     rasterizer,
     rig_variance,
-    speed,
     table,
 )
 
