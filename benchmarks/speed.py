@@ -8,7 +8,7 @@ of their own and by turns, and quotes medians. It counts everything from the com
 is the processor time of all threads, which other programs on the machine disturb less. The clip is
 measured as it is and, since starting Python and loading models costs the same for any length,
 repeated to --seconds. The lower the crf, the longer the encoder takes on both sides and the nearer
-the ratio comes to 1, so the longer clip is also measured with crf 16 on both sides.
+the ratio comes to 1, so the longer clip is also measured with crf 9, as for masters, on both sides.
 The second table says where the time goes, each stage on its own in one process; the third how many
 frames per second the inner steps manage. Real footage is taken from NED_CLIPS; see footage.py.
 """
@@ -27,8 +27,8 @@ from typing import Any
 from benchmarks import footage, table
 from benchmarks.clock import clocked, timed
 
-LIMIT_RATIO = 2.0
-_PLAIN_CRF = "16.0"
+LIMIT_RATIO, LIMIT_RATIO_SHORT = 1.6, 1.8  # of the repeated clip, of the clip as it is
+_MASTER_CRF = "9"
 LIMITS = {"fitting": 300, "directing": 5000, "warp, 2 threads": 100}
 
 
@@ -57,12 +57,16 @@ def measure(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     clip = options.clip or footage.full_hd_clip(options.clips_folder, work)
     runs = 1 if options.quick else options.runs
     usual = default_quality()
-    cases = [(clip, usual)]
+    cases = [(clip, usual, LIMIT_RATIO_SHORT)]
     if not options.quick:
         longer = work / f"{clip.stem}_{options.seconds:g}s{clip.suffix}"
         footage.write_length(clip, longer, options.seconds)
-        cases += [(longer, (_PLAIN_CRF, usual[1])), (longer, usual)]
-    whole = [measure_whole(path, options.emotion, runs, work, q) for path, q in cases]
+        master = (_MASTER_CRF, usual[1])
+        cases += [(longer, master, LIMIT_RATIO), (longer, usual, LIMIT_RATIO)]
+    whole = [
+        {**measure_whole(path, options.emotion, runs, work, quality), "limit": limit}
+        for path, quality, limit in cases
+    ]
     last = cases[-1][0]
     data: dict[str, Any] = {"machine": table.machine(), "runs": runs, "whole": whole}
     data["quality"] = default_quality()
@@ -107,10 +111,10 @@ def measure_whole(
 
 def default_quality() -> tuple[str, str]:
     """The crf and preset with which `ned direct` encodes unless told otherwise."""
-    from ned.options import DirectOptions
+    from ned.core.film.encoder import QUALITIES, EncoderSettings
 
-    fields = {field.name: field.default for field in dataclasses.fields(DirectOptions)}
-    return str(fields["crf"]), str(fields["preset"])
+    usual = QUALITIES["libx264"][EncoderSettings.quality]
+    return usual["crf"], usual["preset"]
 
 
 def encode_again(source: str, target: str, crf: str, preset: str) -> None:
@@ -143,8 +147,9 @@ def measure_stages(
 ) -> tuple[list[dict[str, Any]], Any]:
     """Milliseconds per frame of every stage on its own, and the directed performance."""
     start = (
-        "import ned.cli, ned.direct as d, ned.rendering as r, preprocessing.track; "
-        "rig = d.load_rig(); r.Shading(rig)"
+        "import ned.cli, ned.commands.direct as d, renderer.rendering as r; "
+        "from preprocessing.framework import load_mediapipe; "
+        "load_mediapipe(); r.Shading(d.load_rig())"
     )
     started = [timed([sys.executable, "-c", start]) for _ in range(runs)]
     from deca.fitting import fit
@@ -194,7 +199,7 @@ def measure_stages(
         staged("rendering and encoding", write, (result for _, result in rendered(*render)))
     stages = [
         {
-            "stage": "starting (imports, rig, shading maps), seconds",
+            "stage": "starting (imports, MediaPipe, rig, shading maps), seconds",
             "wall": statistics.median(t[0] for t in started),
             "cpu": statistics.median(t[1] for t in started),
         }
@@ -286,7 +291,8 @@ def report(data: dict[str, Any]) -> str:
         [
             *(w["clip"], w["crf"], w["bare_seconds"], w["seconds"], w["ratio"]),
             *(w["bare_cpu_seconds"], w["cpu_seconds"], w["cpu_ratio"]),
-            table.verdict(w["ratio"], LIMIT_RATIO, at_least=False),
+            w["limit"],
+            table.verdict(w["ratio"], w["limit"], at_least=False),
         ]
         for w in data["whole"]
     ]
@@ -303,7 +309,7 @@ def report(data: dict[str, Any]) -> str:
     lines = [
         f"### Speed ({data['machine']}; median of {data['runs']}; "
         f"crf {data['quality'][0]}, preset {data['quality'][1]})\n",
-        table.markdown([*headings, f"<= {LIMIT_RATIO:g}"], rows),
+        table.markdown([*headings, "at most", "met"], rows),
         "\nWhere the time goes, each stage on its own:\n",
         table.markdown(
             ["stage", "wall", "CPU"], [[s["stage"], s["wall"], s["cpu"]] for s in data["stages"]]

@@ -70,6 +70,7 @@ class UnitSpec:
         return (kernel[:, centres] @ np.linalg.inv(gram))[:, : len(points)]
 
 
+@lru_cache(maxsize=64)
 def _surface_kernel(mesh: FaceMesh, reach: float) -> NDArray[np.float64]:
     """(468, 468) correlation of two points, 0 beyond `reach` along the surface.
 

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     usual = PairedSettings.mapping_iterations
     settings = PairedSettings(options.iterations, min(options.iterations, usual))
     manipulator, losses = train_rig(performances, rig, settings, options.seed)
-    test = held_out(rig, takes=20, seed=options.seed + 1)
+    test = held_out(rig, takes=min(20, options.takes), seed=options.seed + 1)
     manipulator.record = {
         "command": f"python -m manipulator.train_rig --takes {options.takes} "
         f"--iterations {options.iterations} --seed {options.seed}",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +22,7 @@ log = logging.getLogger(__name__)
 def load_mediapipe() -> dict[str, Any]:
     """Import MediaPipe with its logging turned down, and return the few parts we use."""
     with _environment(GLOG_minloglevel="2", TF_CPP_MIN_LOG_LEVEL="3"), quiet_stderr():
+        _postpone("mediapipe")
         import mediapipe
         from mediapipe.python import packet_creator, packet_getter
         from mediapipe.python._framework_bindings import (
@@ -27,6 +31,11 @@ def load_mediapipe() -> dict[str, Any]:
             image_frame,
             resource_util,
         )
+
+        _postpone("mediapipe.python.solutions")
+        face_detection = importlib.import_module("mediapipe.python.solutions.face_detection")
+        # Options of a graph's nodes are ignored unless their types were imported; this has all.
+        importlib.import_module("mediapipe.python.solutions.face_mesh")
     resource_util.set_resource_dir(str(Path(mediapipe.__file__).parent.parent))
 
     def create_image(pixels: NDArray[np.uint8]) -> Any:
@@ -39,8 +48,28 @@ def load_mediapipe() -> dict[str, Any]:
         "create_image": create_image,
         "create_bool": packet_creator.create_bool,
         "read": packet_getter,
-        "detection": mediapipe.solutions.face_detection,
+        "detection": face_detection,
     }
+
+
+def _postpone(package: str) -> None:
+    """Let modules of a package be imported without its own start.
+
+    That follows when somebody asks the package for something else. MediaPipe's imports all its
+    tasks, matplotlib and a library of sound devices, which takes longer than all the rest.
+    """
+    spec = None if package in sys.modules else importlib.util.find_spec(package)
+    if spec is None or spec.loader is None:
+        return
+    module, loader = importlib.util.module_from_spec(spec), spec.loader
+
+    def start(name: str) -> Any:
+        del module.__dict__["__getattr__"]
+        loader.exec_module(module)
+        return getattr(module, name)
+
+    module.__dict__["__getattr__"] = start
+    sys.modules[package] = module
 
 
 @contextmanager

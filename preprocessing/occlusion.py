@@ -90,12 +90,13 @@ def occluded(looks: NDArray[np.uint8], known: NDArray[np.bool_], track: Track) -
     """
     result = np.zeros(len(known), bool)
     frames = np.flatnonzero(known & track.present & _inside(track))
+    turns = _turns(track, frames)
     for shot in np.unique(track.shots[frames]):
-        inside = frames[track.shots[frames] == shot]
-        turns = _turns(track, inside)
+        chosen = track.shots[frames] == shot
+        inside = frames[chosen]
         unlike, contrast = _compare(
             looks[inside].reshape(len(inside), -1).astype(np.float32),
-            turns,
+            turns[chosen],
             track.times[inside],
             ~track.interpolated[inside],
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core.face.track import Track
+from ned.core.face.track import LANDMARKS, Track
 from preprocessing.face_detector import overlap
 from preprocessing.fingerprint import fingerprint
 from preprocessing.identity import Identity, unlikeness
@@ -24,58 +25,93 @@ _UNKNOWN = 2.0  # unlikeness where one of two faces was never seen well enough t
 _SHORTEST = 3  # frames; shorter stretches are mistakes of the detector unless the shot is as short
 _TIE = 0.1  # people whose importance differs by less are ordered from left to right
 _HIDDEN = 0.2  # overlap with another face from which a missing one is taken to be behind it
+_SHORTEST_BLOCK, _LONGEST_BLOCK = 16, 512  # frames kept in one piece of memory
 _GAP_TRUST = 0.5  # confidence in the middle of an interpolated gap, relative to its ends
+
+
+_ROW = np.dtype(
+    [
+        ("frame", np.int64),
+        ("box", np.float32, 4),
+        ("codes", np.uint16, (LANDMARKS, 3)),
+        ("confidence", np.float32),
+        ("look", np.uint8, (LOOK_SIDE, LOOK_SIDE)),
+    ]
+)
 
 
 @dataclass
 class Tracklet:
-    """One face without interruption worth mentioning, inside one shot."""
+    """One face without interruption worth mentioning, inside one shot.
+
+    What is kept of every frame lies in blocks: small pieces between pictures that come and go
+    would keep their memory from being used again.
+    """
 
     shot: int
-    frames: list[int] = field(default_factory=list)
-    boxes: list[NDArray[np.float32]] = field(default_factory=list)
-    codes: list[NDArray[np.uint16]] = field(default_factory=list)
-    confidence: list[float] = field(default_factory=list)
-    looks: dict[int, NDArray[np.uint8]] = field(default_factory=dict)  # by frame, where seen
     glimpses: dict[int, Glimpse] = field(default_factory=dict)  # by frame, where lost
     identity: Identity = field(default_factory=Identity)
     closed: bool = False
+    count: int = 0  # frames
+    _blocks: list[NDArray[np.void]] = field(default_factory=list)
+    _used: int = 0  # rows of the last block
 
     def add(
-        self, frame: int, box: NDArray[np.float32], codes: NDArray[np.uint16], confidence: float
+        self,
+        frame: int,
+        box: NDArray[np.float32],
+        codes: NDArray[np.uint16],
+        confidence: float,
+        look: NDArray[np.uint8],
     ) -> None:
-        """Append a frame: its index, box (4,), codes (478, 3) and confidence in [0, 1]."""
-        self.frames.append(frame)
-        self.boxes.append(box)
-        self.codes.append(codes)
-        self.confidence.append(confidence)
+        """Append a frame: its index, box (4,), codes (478, 3), confidence in [0, 1], look."""
+        if not self._blocks or self._used == len(self._blocks[-1]):
+            self._blocks.append(
+                np.empty(min(_LONGEST_BLOCK, max(_SHORTEST_BLOCK, self.count)), _ROW)
+            )
+            self._used = 0
+        self._blocks[-1][self._used] = (frame, box, codes, confidence, look)
+        self._used += 1
+        self.count += 1
+
+    @property
+    def rows(self) -> Iterator[NDArray[np.void]]:
+        """Stretches of frames with "frame", "box", "codes", "confidence" and "look" of each."""
+        for block in self._blocks:
+            yield block[: self._used] if block is self._blocks[-1] else block
 
     def box_at(self, frame: int) -> NDArray[np.float32] | None:
         """The box (4,) in a recent frame, None where the face was not seen."""
-        for index in range(len(self.frames) - 1, -1, -1):
-            if self.frames[index] <= frame:
-                return self.boxes[index] if self.frames[index] == frame else None
+        for rows in reversed(list(self.rows)):
+            if rows["frame"][0] <= frame:
+                index = int(np.searchsorted(rows["frame"], frame, side="right")) - 1
+                return rows["box"][index] if rows["frame"][index] == frame else None
         return None
-
-    @property
-    def count(self) -> int:
-        """Number of frames."""
-        return len(self.frames)
 
     @property
     def first(self) -> int:
         """Index of the first frame."""
-        return self.frames[0]
+        return int(self._blocks[0]["frame"][0])
 
     @property
     def last(self) -> int:
         """Index of the last frame."""
-        return self.frames[-1]
+        return int(self._blocks[-1]["frame"][self._used - 1])
+
+    @property
+    def first_box(self) -> NDArray[np.float32]:
+        """The box (4,) in the first frame."""
+        return self._blocks[0]["box"][0]
+
+    @property
+    def last_box(self) -> NDArray[np.float32]:
+        """The box (4,) in the last frame."""
+        return self._blocks[-1]["box"][self._used - 1]
 
     @property
     def height(self) -> float:
         """Mean height in pixels."""
-        return float(np.mean([box[3] - box[1] for box in self.boxes]))
+        return float(np.mean([box[3] - box[1] for rows in self.rows for box in rows["box"]]))
 
 
 def people(
@@ -117,7 +153,7 @@ def _by_importance(groups: list[list[Tracklet]]) -> list[list[Tracklet]]:
     while ranked:
         leader = weights[id(ranked[0])]
         tied = [group for group in ranked if weights[id(group)] >= (1 - _TIE) * leader]
-        ordered += sorted(tied, key=lambda group: float(group[0].boxes[0][0]))
+        ordered += sorted(tied, key=lambda group: float(group[0].first_box[0]))
         ranked = ranked[len(tied) :]
     return ordered
 
@@ -158,8 +194,8 @@ def _costs(tracklets: list[Tracklet], times: NDArray[np.float64]) -> NDArray[np.
     first = np.array([one.first for one in tracklets])
     last = np.array([one.last for one in tracklets])
     shots = np.array([one.shot for one in tracklets])
-    start = np.array([one.boxes[0] for one in tracklets], np.float64)
-    stop = np.array([one.boxes[-1] for one in tracklets], np.float64)
+    start = np.array([one.first_box for one in tracklets], np.float64)
+    stop = np.array([one.last_box for one in tracklets], np.float64)
     unlike = unlikeness([one.identity for one in tracklets])
     # [i, j]: how far one would have to walk from the end of i to the start of j
     seconds = np.maximum(times[first][None, :] - times[last][:, None], 0)
@@ -186,13 +222,13 @@ def _assemble(
 ) -> Track:
     track = Track.empty(len(times), size)
     track.times, track.shots = times, shots
+    looks: dict[int, NDArray[np.uint8]] = {}
     for tracklet in group:
-        for frame, box, codes, confidence in zip(
-            tracklet.frames, tracklet.boxes, tracklet.codes, tracklet.confidence, strict=True
-        ):
-            track.boxes[frame], track.codes[frame] = box, codes
-            track.confidence[frame] = confidence
-    looks = {frame: seen for tracklet in group for frame, seen in tracklet.looks.items()}
+        for rows in tracklet.rows:
+            frames = rows["frame"]
+            track.boxes[frames], track.codes[frames] = rows["box"], rows["codes"]
+            track.confidence[frames] = rows["confidence"]
+            looks |= zip(frames.tolist(), rows["look"], strict=True)
     track.hidden = _occluded(track, looks)
     track.clip = fingerprint({f: seen for f, seen in looks.items() if not track.hidden[f]})
     for frame in np.flatnonzero(track.hidden):  # where the mesh was is of no worth

@@ -240,13 +240,11 @@ class Tracker:
             taken = (each.box_at(frame) for each in others)
             if any(other is not None and overlap(box, other) > _ALIKE for other in taken):
                 break
-            rows.append((frame, fit.points, self._confidence(face, fit)))
-            face.tracklet.looks[frame] = look(
-                shot_frame.image, fit.points, np.array(box, np.float32)
-            )
+            seen = look(shot_frame.image, fit.points, np.array(box, np.float32))
+            rows.append((frame, fit.points, self._confidence(face, fit), seen))
             window, points = fit.window, fit.points
-        for frame, points, confidence in reversed(rows):
-            face.tracklet.add(frame, *encode_landmarks(points), confidence)
+        for frame, points, confidence, seen in reversed(rows):
+            face.tracklet.add(frame, *encode_landmarks(points), confidence, seen)
 
     # Following
 
@@ -329,8 +327,8 @@ class Tracker:
     def _record(self, face: _Face, shot_frame: ShotFrame) -> None:
         face.seen = shot_frame.time
         box, codes = encode_landmarks(face.points)
-        face.tracklet.add(self._frame, box, codes, face.confidence)
-        face.tracklet.looks[self._frame] = look(shot_frame.image, face.points, box)
+        seen = look(shot_frame.image, face.points, box)
+        face.tracklet.add(self._frame, box, codes, face.confidence, seen)
         if shot_frame.time - face.looked >= _SEE_EVERY:
             face.looked = shot_frame.time
             face.tracklet.identity.see(shot_frame.image, face.points, face.confidence)

@@ -103,12 +103,10 @@ def _load_maps(rig: Rig) -> dict[int, NDArray[np.float32]]:
 
 def _fold(entry: dict, out: NDArray[np.float32], up: NDArray[np.float32]) -> NDArray[np.float32]:
     """A tapering dark line along a smooth curve, with its lit flank; (out, up) of each texel."""
-    from scipy.interpolate import make_interp_spline
-
     knots = np.array(entry["points"], np.float32)
-    spline = make_interp_spline(np.linspace(0, 1, len(knots)), knots, k=min(3, len(knots) - 1))
     along = np.linspace(0, 1, 48)
-    curve = spline(along)
+    powers = np.vander(np.linspace(0, 1, len(knots)))
+    curve = np.vander(along, len(knots)) @ np.linalg.solve(powers, knots.astype(np.float64))
     starts_on_midline = knots[0][0] == 0
     taper = np.sin(np.pi * along) ** 0.6
     if starts_on_midline:

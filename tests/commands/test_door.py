@@ -208,3 +208,38 @@ def test_mediapipe_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPa
     before = dict(os.environ)
     load_mediapipe()
     assert dict(os.environ) == before
+
+
+def test_a_part_of_mediapipe_sees_what_all_of_it_sees() -> None:
+    """Graphs whose options were not imported run without them, and nobody says so."""
+    program = """
+import sys
+import numpy as np
+from skimage.data import astronaut
+if sys.argv[1] == "all":
+    import mediapipe
+from preprocessing.face_detector import FaceDetector, Tile
+from preprocessing.face_mesh import FaceMesh
+picture = np.ascontiguousarray(astronaut()[:280, 90:370])
+with FaceMesh() as mesh, FaceDetector() as detector:
+    found = detector.search(picture, [Tile(0, 0, 280)])
+    found += detector.look(picture, found[0].window())
+    print(found, mesh.landmarks(picture, [found[0].window()])[0][0].tolist())
+print("matplotlib" in sys.modules)
+import mediapipe
+print(callable(mediapipe.solutions.drawing_utils.draw_landmarks), mediapipe.tasks.vision.__name__)
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    part, everything = (
+        subprocess.run(
+            [sys.executable, "-c", program, which],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
+        ).stdout.splitlines()
+        for which in ("part", "all")
+    )
+    assert part[0] == everything[0]
+    assert (part[1], everything[1]) == ("False", "True")
+    assert part[2] == everything[2] == "True mediapipe.tasks.python.vision"

@@ -8,8 +8,6 @@ from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import dijkstra
 
 # Landmark loops of MediaPipe's face mesh, named from the subject's point of view.
 RIGHT_UPPER_LID = (33, 246, 161, 160, 159, 158, 157, 173, 133)
@@ -64,8 +62,12 @@ class FaceMesh:
         edges = np.concatenate([edges, self.triangles[:, [2, 0]]])
         edges = np.unique(np.sort(edges, axis=1), axis=0)
         lengths = np.linalg.norm(self.neutral[edges[:, 0]] - self.neutral[edges[:, 1]], axis=1)
-        graph = csr_matrix((lengths, (edges[:, 0], edges[:, 1])), shape=(468, 468))
-        return dijkstra(graph, directed=False).astype(np.float32)
+        distance = np.full((468, 468), np.inf)
+        np.fill_diagonal(distance, 0)
+        distance[edges[:, 0], edges[:, 1]] = distance[edges[:, 1], edges[:, 0]] = lengths
+        for between in range(468):  # Floyd and Warshall, 1962
+            np.minimum(distance, distance[:, between, None] + distance[between], out=distance)
+        return distance.astype(np.float32)
 
 
 def _zip_triangles(upper: tuple[int, ...], lower: tuple[int, ...]) -> NDArray[np.int32]:
