@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ned.core.errors import AssetError, InputError, quoted, reason
 from ned.core.files.pickle_stand_ins import Dtype, Scalar
+from ned.core.files.tensor_files import read_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -113,14 +114,11 @@ def require_torch(purpose: str) -> Any:
 
 
 def _load_safetensors(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
+        return read_tensors(path, "pt")[1]
+    except ValueError as error:
         raise InputError(
-            f"{quoted(path)} is not a complete .safetensors file ({reason(error)[:120]}); {_ORIGIN}"
+            f"{quoted(path)} is not a complete .safetensors file ({error}); {_ORIGIN}"
         ) from error
 
 
