@@ -65,8 +65,8 @@ class TrainingPage:
         try:
             rows = parse_json((self.folder / "looks.json").read_text())
             for row in rows:
-                whole = [type(row[name]) is int for name in ("epoch", "step")]
-                if not all(whole) or not math.isfinite(row["psnr"]) or "picture" not in row:
+                known = {"epoch", "step", "psnr", "picture"} <= set(row)  # texts are escaped
+                if not known or type(row["step"]) is not int or not math.isfinite(row["psnr"]):
                     return []
             return list(rows)
         except (OSError, ValueError, TypeError, KeyError):

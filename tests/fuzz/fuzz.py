@@ -101,7 +101,7 @@ def attempt(kind: Kind, data: bytes, folder: Path) -> None:
             raise Finding(str(wrong)) from error
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - panics of native code are no Exceptions
+    except BaseException as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(where.filename).name}:{where.lineno}"
         raise Finding(f"{type(error).__name__} at {place}: {str(error)[:200]}") from error
@@ -153,9 +153,7 @@ def fuzz(kind: Kind, count: int, start: int, folder: Path, until: float = float(
     one()
 
 
-def run(
-    names: Sequence[str], minutes: float, findings: Path, say: Callable[[str], object]
-) -> int:
+def run(names: Sequence[str], minutes: float, findings: Path, say: Callable[[str], object]) -> int:
     """Fuzz kinds in turn for some minutes; returns how many findings were written and said."""
     _limit_memory()
     ends, found, counts, told = time.monotonic() + 60 * minutes, 0, dict[str, int](), set[str]()
@@ -196,5 +194,5 @@ def _limit_memory() -> None:
 if __name__ == "__main__":
     minutes = float(os.environ.get("FUZZ_MINUTES") or 10)
     where = Path(os.environ.get("FUZZ_FINDINGS") or "fuzz-findings")
-    found = run(sys.argv[1:], minutes, where, lambda line: print(line, flush=True))  # noqa: T201
+    found = run(sys.argv[1:], minutes, where, lambda line: print(line, flush=True))
     sys.exit(bool(found))

@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("hypothesis")
 
-from fuzz import Finding, attempt, edited, fuzz  # noqa: E402
-from inputs import Kind, kinds  # noqa: E402
+from fuzz import Finding, attempt, edited, fuzz
+from inputs import Kind, kinds
 
-from ned.core.errors import InputError  # noqa: E402
+from ned.core.errors import InputError
 
 NAMES = (
     *("timeline", "take", "emotions", "description", "performance", "track", "weights"),
@@ -49,7 +49,7 @@ def test_a_fault_is_found_and_made_small(tmp_path: Path) -> None:
             raise InputError("one line")
 
     kind = Kind(".txt", [b"0123456789" * 9], read, ["[", "{", "a"])
-    with pytest.raises(Finding, match="KeyError at test_fuzz.py"):
+    with pytest.raises(Finding, match=r"KeyError at test_fuzz\.py"):
         fuzz(kind, 200, 1, tmp_path)
     assert (tmp_path / "input.txt").read_bytes() == b"["
 

@@ -268,6 +268,8 @@ def damaged(kept: Performance, name: str) -> Any:
     times = kept.track.times
     if name in ("nan", "inf", "negative", "backwards"):
         times[2] = {"nan": np.nan, "inf": np.inf, "negative": -5.0, "backwards": -0.1}[name]
+    elif name == "no times":
+        times[:] = np.nan
     elif name == "huge scale":
         kept.scale[1] = np.inf
     elif name == "box":
@@ -280,7 +282,8 @@ def damaged(kept: Performance, name: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "name", ["nan", "inf", "negative", "backwards", "huge scale", "box", "size", "frames"]
+    "name",
+    ["no times", "nan", "inf", "negative", "backwards", "huge scale", "box", "size", "frames"],
 )
 def test_numbers_that_cannot_be(tmp_path: Path, performance: Performance, name: str) -> None:
     path = tmp_path / "a.safetensors"

@@ -167,9 +167,12 @@ class Performance:
         if self.directed is not None:
             arrays["directed"] = self.directed
         for name, array in arrays.items():
-            right = array.shape == wanted.get(name, array.shape) and array.dtype.kind in "fiu"
+            kinds = "f" if name in wanted else "fiu"
+            right = array.shape == wanted.get(name, array.shape) and array.dtype.kind in kinds
             if not right or not np.isfinite(array).all():
                 raise ValueError(f"{name} is {array.dtype} {array.shape}")
+        if self.face_model == "rig" and not np.isfinite(self.track.times).all():
+            raise ValueError("its times are not known")  # as only those of imported frames are
         if self.frames.dtype.kind != "i" or (np.diff(self.frames) <= 0).any():
             raise ValueError("its frames are not numbered upwards")
 

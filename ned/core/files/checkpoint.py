@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 _ORIGIN = "get the file again from its original source"
 _TORCH = (b"PK", b"\x80")  # a zip archive; a pickle, before torch 1.6
 _SHOWN = 3
+_BROKEN = (  # what torch says of damaged files
+    *(RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError),
+    *(AssertionError, ArithmeticError, RecursionError, MemoryError),
+)
 
 
 def load_weights(path: Path) -> dict[str, Any]:
@@ -48,7 +53,8 @@ def load_weights(path: Path) -> dict[str, Any]:
         (Scalar, "numpy._core.multiarray.scalar"),
     ]
     try:
-        with torch.serialization.safe_globals(scalars):
+        with torch.serialization.safe_globals(scalars), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd pickles, in more than one line
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         said = reason(error)
@@ -58,7 +64,7 @@ def load_weights(path: Path) -> dict[str, Any]:
                 f"save its state_dict alone, or {_ORIGIN}"
             ) from error
         raise InputError(f"{quoted(path)} is not a torch checkpoint; {_ORIGIN}") from error
-    except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
+    except _BROKEN as error:
         said = reason(error).split(". ")[0][:120]
         raise InputError(f"{quoted(path)} is not a complete checkpoint ({said}); {_ORIGIN}") from (
             error

@@ -193,7 +193,11 @@ def damaged(array: np.ndarray, how: str) -> np.ndarray:
 
 @pytest.mark.parametrize("how", ["longer", "type", "nan"])
 @pytest.mark.parametrize(
-    "name", ["units", "rotation", "scale", "translation", "gaze", "track.times", "track.boxes"]
+    "name",
+    [
+        *("units", "track.times", "track.boxes"),
+        *(f"parameter.{name}" for name in ("rotation", "scale", "translation", "gaze")),
+    ],
 )
 def test_wrong_arrays_are_refused(
     name: str, how: str, performance: Performance, tmp_path: Path
