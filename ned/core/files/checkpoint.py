@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ _TORCH = (b"PK", b"\x80")  # a zip archive; a pickle, before torch 1.6
 _SHOWN = 3
 _BROKEN = (  # what torch says of damaged files
     *(RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError),
-    *(AssertionError, ArithmeticError, RecursionError, MemoryError),
+    *(AssertionError, ArithmeticError, RecursionError, MemoryError, ImportError, struct.error),
 )
 
 
