@@ -76,12 +76,15 @@ def test_the_bombs_are_real(tmp_path: Path) -> None:
     assert frame.rgb().shape == (200, 320, 3) and frame.rgb().max() <= 1
 
 
-def test_no_reader_decodes_them(png: Path, gif: Path) -> None:
+def test_no_reader_decodes_them(png: Path, gif: Path, tmp_path: Path) -> None:
     for read in (read_image, read_mask):
         assert "megapixels" in line_of(lambda read=read: read(png), InputError)
     assert "megapixels" in line_of(lambda: Clip.open(png, duration=1), InputError)
-    assert "megapixels" in line_of(lambda: Clip.open(gif), InputError)
+    assert "no picture can be decoded" in line_of(lambda: Clip.open(gif), InputError)
     assert not is_marked(png)
+    smaller = tmp_path / "smaller.png"  # than what Pillow refuses by itself
+    smaller.write_bytes(png_bomb(10_000, 10_000))
+    assert "100 megapixels" in line_of(lambda: read_image(smaller), InputError)
 
 
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="the system does not count")
