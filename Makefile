@@ -4,7 +4,7 @@ TORCH := torch==2.13.0
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint benchmark constraints audit clean
+.PHONY: demo test lint benchmark fuzz mutate constraints audit clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed-demo
@@ -21,6 +21,14 @@ lint: .venv/installed-test
 
 benchmark: .venv/installed-test
 	$(BIN)/python -m benchmarks.run
+
+# Damaged and made-up files of every kind; findings lie in fuzz-findings.
+fuzz: .venv/installed-test
+	FUZZ_MINUTES=$(or $(FUZZ_MINUTES),10) $(BIN)/python tests/fuzz/fuzz.py
+
+# Small faults planted one by one in a copy of the tree: do the tests notice?
+mutate: .venv/installed-test
+	$(BIN)/python tests/mutate.py $(MUTATE)
 
 # The newest versions that pyproject.toml allows; run the tests before you commit them.
 constraints: $(BIN)/python

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from deca.normals import grid_normals
 from deca.template import TEXELS, HeadTemplate
-from ned.core.errors import AssetError, InputError
+from ned.core.errors import AssetError, InputError, reason
 from ned.core.film.image_files import read_image
 
 INPUTS = 181  # jaw 3, expression 50, detail 128
@@ -107,9 +108,12 @@ def _read_mask(path: Path) -> NDArray[np.float32]:
 def _read_fixed(path: Path) -> NDArray[np.float32]:
     try:
         fixed = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        if not isinstance(fixed, np.ndarray) or fixed.dtype.kind not in "fiu":
+            raise ValueError("no array of numbers")
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise AssetError(
-            f"'{path}' is no numpy file ({error}); fixed_displacement_256.npy of DECA is needed"
+            f"'{path}' is no numpy file ({reason(error)[:100]}); "
+            "fixed_displacement_256.npy of DECA is needed"
         ) from error
     if fixed.shape != (TEXELS, TEXELS):
         raise AssetError(f"'{path}' holds {fixed.shape}; ({TEXELS}, {TEXELS}) is needed")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ned.core.errors import InputError, OutputError, quoted, reason
 from ned.core.files.partial import publish_bytes
 from ned.core.files.pickles import load_pickle
+from ned.core.files.tensor_files import read_tensors
 
 log = logging.getLogger(__name__)
 
@@ -172,17 +173,13 @@ def _write_converted(model: FlameFile, path: Path, source: str) -> None:
 
 def _read_converted(path: Path) -> tuple[FlameFile, str]:
     """The model and the hash of the pickle that it came from."""
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         raise InputError(f"{quoted(path)} is not there; {_ACCEPTED}")
     try:
-        with safe_open(path, "numpy") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+        header, tensors = read_tensors(path)
+    except ValueError as error:
         raise InputError(
-            f"{quoted(path)} is not a complete .safetensors file ({reason(error)[:100]}); "
+            f"{quoted(path)} is not a complete .safetensors file ({error}); "
             "convert the FLAME pickle again"
         ) from error
     names = {f.name for f in fields(FlameFile)}

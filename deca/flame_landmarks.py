@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from ned.core.errors import InputError, quoted, reason
 from ned.core.face.track import MESH_POINTS
 from ned.core.files.pickles import load_pickle
 
+_MOST_BYTES = 64 << 20  # of what an embedding's archive unpacks to; the real one has 10 kB
+_BROKEN = (
+    *(OSError, ValueError, LookupError, EOFError, TypeError, MemoryError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 CONTOUR_ROWS = 79  # yaw 0..39 degrees, then -1..-39
 _SETS = {
     "static": (51,),
@@ -88,10 +94,13 @@ def read_mediapipe(path: Path, face_count: int) -> MediapipeLandmarks:
         InputError: the file is missing, no such embedding, or made for another mesh.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > _MOST_BYTES:
+                raise ValueError("it would unpack to far more than that")
         with np.load(path, allow_pickle=False) as file:
             points = np.asarray(file["landmark_indices"]).reshape(-1)
             faces, weights = file["lmk_face_idx"], file["lmk_b_coords"]
-    except (OSError, ValueError, LookupError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except _BROKEN as error:
         raise InputError(
             f"{quoted(path)} is no MediaPipe embedding of FLAME ({reason(error)[:100]}); "
             "give mediapipe_landmark_embedding.npz"

@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from ned.core.errors import AssetError, InputError, quoted
 from ned.core.files.checkpoint import load_strict, load_weights
+from ned.core.files.json_files import parse_json
 from ned.core.files.records import write_atomically
+from ned.core.files.tensor_files import read_metadata, read_tensors
 
 if TYPE_CHECKING:
     from manipulator.networks import Networks, NetworkSettings
@@ -205,12 +207,9 @@ def checkpoint_name(epoch: int, finetuned: bool) -> str:
 
 def _metadata(path: Path) -> dict[str, str] | None:
     """What a .safetensors says of itself; None for a torch file."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, "numpy") as file:
-            return file.metadata() or {"format": "none"}
-    except (SafetensorError, OSError):
+        return read_metadata(path) or {"format": "none"}
+    except ValueError:
         return None
 
 
@@ -221,20 +220,18 @@ def _published() -> Manipulator:
 
 
 def _described(path: Path, metadata: Mapping[str, str]) -> Manipulator:
-    from safetensors import SafetensorError, safe_open
-
     from manipulator.networks import Networks, NetworkSettings
 
     if metadata.get("format") != _FORMAT:
         raise AssetError(f"{quoted(path)} is not a manipulator of format {_FORMAT}")
     try:
-        settings = NetworkSettings.from_dict(json.loads(metadata["settings"]))
-        with safe_open(path, "numpy") as file:
-            mean = file.get_tensor("normalisation/mean")
-            spread = file.get_tensor("normalisation/spread")
-        names = tuple(json.loads(metadata["unit_names"]))
-        face_model, record = metadata["face_model"], json.loads(metadata["record"])
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        settings = NetworkSettings.from_dict(parse_json(metadata["settings"]))
+        kept = ("normalisation/mean", "normalisation/spread")
+        _, normalisation = read_tensors(path, only=kept)
+        mean, spread = (normalisation[name] for name in kept)
+        names = tuple(parse_json(metadata["unit_names"]))
+        face_model, record = metadata["face_model"], parse_json(metadata["record"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise AssetError(
             f"{quoted(path)} does not say what it was made for ({str(error)[:80]}); "
             "train or get it again"

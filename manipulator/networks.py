@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from ned.core.script.emotions import NED_LABELS
 
+_MOST = 2048  # of any size: twice NED's widest layer
+_MOST_EMOTIONS = 64
 NETWORKS = ("generator", "mapping_network", "style_encoder", "discriminator")
 
 
@@ -53,11 +55,28 @@ class NetworkSettings:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> NetworkSettings:
-        """The inverse of `to_dict`; raises TypeError for unknown fields."""
+        """The inverse of `to_dict`.
+
+        Raises:
+            TypeError: There are unknown fields. ValueError: A size is one that nobody trains.
+        """
         fields: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
         }
-        return cls(**fields)
+        settings = cls(**fields)
+        for name, usual in asdict(NED).items():
+            value = getattr(settings, name)
+            kinds = {type(one) for one in value} if isinstance(value, tuple) else {type(value)}
+            wanted = {type(usual[0])} if isinstance(usual, tuple) else {type(usual)}
+            lengths = isinstance(usual, tuple) and name != "emotions"
+            if kinds != wanted or (lengths and len(value) != len(usual)):
+                raise ValueError(f"{name} is of another kind")
+            numbers = value if isinstance(value, tuple) else (value,)
+            if int in wanted and not all(0 < number <= _MOST for number in numbers):
+                raise ValueError(f"{name} is beyond 1 to {_MOST}")
+            if len(numbers) > _MOST_EMOTIONS:
+                raise ValueError(f"{name} are too many")
+        return settings
 
 
 NED = NetworkSettings()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ned.core.errors import InputError, OutputError, quoted
+from ned.core.files.json_files import parse_json
 from ned.core.film.encoder import FORMATS
 from ned.core.film.image_files import SUFFIXES, is_marked
 from ned.core.film.packets import open_source
@@ -59,7 +59,7 @@ def _is_recorded(path: Path) -> bool:
 
 def _record(path: Path) -> dict[str, object]:
     try:
-        record = json.loads(path.read_bytes())
+        record = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) and record.get("tool") == "ned" else {}

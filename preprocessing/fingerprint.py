@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ned.core.face.track import Track
+from ned.core.files.json_files import parse_json
 from preprocessing.occlusion import LOOK_SIDE, look
 
 _COUNT, _WITHIN = 8, 250  # looks that are kept, and among how many frames of a face
@@ -47,8 +48,8 @@ def is_of(track: Track, frames: Iterable[Numbered]) -> bool:
     Tracks without a fingerprint, as older versions saved them, may be of any film.
     """
     try:
-        kept = {int(frame): bytes.fromhex(code) for frame, code in json.loads(track.clip).items()}
-    except (ValueError, AttributeError, TypeError, RecursionError):
+        kept = {int(frame): bytes.fromhex(code) for frame, code in parse_json(track.clip).items()}
+    except (ValueError, AttributeError, TypeError):
         return True
     known = {
         frame: np.frombuffer(code, np.uint8).astype(np.float64)

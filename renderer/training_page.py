@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,6 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 
 from ned.core.files.frame_files import encode_png
+from ned.core.files.json_files import parse_json
 from ned.core.files.records import write_atomically
 
 _SHOWN = 4  # frames of a sample that are put into its picture
@@ -59,9 +61,15 @@ class TrainingPage:
         write_atomically(self.folder / "index.html", self._page(rows, sample).encode())
 
     def _rows(self) -> list[dict[str, Any]]:
+        """Earlier samples; none where the file was not written by `add`."""
         try:
-            return list(json.loads((self.folder / "looks.json").read_text()))
-        except (OSError, ValueError):
+            rows = parse_json((self.folder / "looks.json").read_text())
+            for row in rows:
+                known = {"epoch", "step", "psnr", "picture"} <= set(row)  # texts are escaped
+                if not known or type(row["step"]) is not int or not math.isfinite(row["psnr"]):
+                    return []
+            return list(rows)
+        except (OSError, ValueError, TypeError, KeyError):
             return []
 
     def _page(self, rows: Sequence[dict[str, Any]], sample: HeldOutSample) -> str:

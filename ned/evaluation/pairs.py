@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ned.core.errors import InputError, quoted
+from ned.core.files.json_files import parse_json
 from ned.core.script.emotions import EMOTIONS, emotions_in, find_emotion
 
 _SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".mxf"}
@@ -88,7 +88,7 @@ def emotion_of(result: Path, source: Path, known: Sequence[str] = EMOTIONS) -> s
     record = result.with_name(f"{result.name}.json")
     if record.is_file():
         try:
-            asked = json.loads(record.read_text(encoding="utf-8"))["settings"]["emotion"]
+            asked = parse_json(record.read_text(encoding="utf-8"))["settings"]["emotion"]
         except (OSError, ValueError, KeyError, TypeError):
             asked = None
         names = emotions_in(" ".join(asked), known) if isinstance(asked, list) else []

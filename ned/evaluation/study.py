@@ -16,7 +16,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ned.core.errors import InputError, OutputError, quoted
-from ned.core.files.partial import output_errors
+from ned.core.files.partial import hidden_name, output_errors
 from ned.core.film.clip import Clip
 from ned.evaluation.page import own_file, page, render
 from ned.evaluation.questions import ANSWERS_FORMAT, KEY_FORMAT, QUESTIONS, Question, study_id
@@ -205,7 +205,7 @@ def _publish(
     folder: Path, document: str, paths: Mapping[str, Path], key: Mapping[str, Any], link: bool
 ) -> None:
     """Write everything under a hidden name, then the key, then give the pack its name."""
-    target, hidden = folder / "study", folder / ".study.partial"
+    target, hidden = folder / "study", folder / hidden_name(Path("study"))
     key_path = folder / "study_key.json"
     for path in (target, key_path):
         if os.path.lexists(path):
@@ -214,8 +214,9 @@ def _publish(
             )
     try:
         with output_errors(target):
-            shutil.rmtree(hidden, ignore_errors=True)
-            (hidden / "clips").mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            hidden.mkdir()
+            (hidden / "clips").mkdir()
             for name, path in paths.items():
                 if link:
                     os.link(path.resolve(), hidden / name)

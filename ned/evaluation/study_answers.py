@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ned.core.errors import InputError, quoted, reason
+from ned.core.files.json_files import parse_json
 from ned.evaluation.questions import ANSWERS_FORMAT, KEY_FORMAT, study_id
 
 _MOST_BYTES = 20_000_000
@@ -100,8 +100,8 @@ def _read(path: Path, what: str) -> Any:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise InputError(f"{quoted(path)} is too large to be {what}")
-        return json.loads(path.read_bytes())
+        return parse_json(path.read_bytes())
     except OSError as error:
         raise InputError(f"{quoted(path)} cannot be read: {reason(error)}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{quoted(path)} is not {what}") from error

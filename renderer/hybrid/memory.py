@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from deca.rig import Rig
 from ned.core.errors import InputError, quoted
 from ned.core.files.partial import publish_bytes
+from ned.core.files.tensor_files import read_tensors
 from renderer.warp.renderer import FaceEdit, WarpRenderer
 
 MOST = 300  # frames that are kept: 59 MB at 256 pixels
@@ -140,18 +141,15 @@ class Memory:
     @classmethod
     def load(cls, path: Path) -> Memory:
         """Read what `save` wrote; raises InputError if it is missing or something else."""
-        from safetensors import SafetensorError, safe_open
-
         try:
-            with safe_open(path, "numpy") as file:
-                if (file.metadata() or {}).get("format") != _FORMAT:
-                    raise InputError(f"{quoted(path)} is not a memory of an actor's frames")
-                values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            header, values = read_tensors(path)
+            if header.get("format") != _FORMAT:
+                raise InputError(f"{quoted(path)} is not a memory of an actor's frames")
             descriptors = ExpressionDescriptors(
                 values["mouth"], values["upper"], values["rotation"]
             )
             memory = cls(values["pictures"], values["landmarks"], descriptors)
-        except (OSError, SafetensorError, KeyError) as error:
+        except (ValueError, KeyError) as error:
             raise InputError(
                 f"{quoted(path)} is missing or damaged; train the actor's model again"
             ) from error

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ned.core.errors import InputError, quoted
-from ned.core.files.checkpoint import load_strict
+from ned.core.files.checkpoint import load_strict, load_weights
+from ned.core.files.json_files import parse_json
 from ned.core.files.partial import publish_bytes
+from ned.core.files.tensor_files import read_metadata
 from renderer.hybrid.footage import SEEN
 
 FORMAT = "ned-hybrid-1"
@@ -149,12 +151,9 @@ def read_header(path: Path) -> tuple[HybridShape, dict[str, Any]]:
     Raises:
         InputError: The file is missing, damaged, or something else.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-    except (OSError, SafetensorError) as error:
+        header = read_metadata(path)
+    except ValueError as error:
         raise InputError(
             f"{quoted(path)} is missing or damaged; train the actor's model again"
         ) from error
@@ -163,9 +162,9 @@ def read_header(path: Path) -> tuple[HybridShape, dict[str, Any]]:
             f"{quoted(path)} is not a hybrid renderer of this version ({FORMAT}); train again"
         )
     try:
-        shape = _shape_from(json.loads(header["shape"]))
-        record = dict(json.loads(header["record"]))
-    except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
+        shape = _shape_from(parse_json(header["shape"]))
+        record = dict(parse_json(header["record"]))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{quoted(path)} has a damaged header; train again") from error
     return shape, record
 
@@ -188,11 +187,9 @@ def load_network(path: Path) -> tuple[HybridNetwork, dict[str, Any]]:
         InputError: The file is missing, damaged, or something else.
         AssetError: Its weights do not fit the size that it tells.
     """
-    from safetensors.torch import load_file
-
     shape, record = read_header(path)
     network = HybridNetwork(shape)
-    load_strict(network, load_file(path), path)
+    load_strict(network, load_weights(path), path)
     return network, record
 
 

@@ -21,7 +21,7 @@ from torch.nn import functional
 from deca.rig import Rig
 from ned.core.errors import InputError, quoted
 from ned.core.files.checkpoint import load_weights
-from ned.core.files.partial import output_errors
+from ned.core.files.partial import append_text
 from ned.core.progress import SILENT, Progress
 from ned.core.training_loop import Pace, StepDone, training_loop
 from renderer.hybrid.examples import Batch, Examples
@@ -289,8 +289,7 @@ class HybridTraining:
 
     def _log(self, loss: float) -> None:
         path = self.folder / "loss_log.txt"
-        with output_errors(path), path.open("a") as file:
-            file.write(f"step {self.step} seconds {self.seconds:.1f} loss {loss:.5f}\n")
+        append_text(path, f"step {self.step} seconds {self.seconds:.1f} loss {loss:.5f}\n")
 
 
 def detail_loss(made: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ned.core.errors import AssetError, InputError, OutputError, quoted, reason
 from ned.core.files.checkpoint import load_weights
+from ned.core.files.json_files import parse_json
 from ned.core.files.partial import Partial
 from ned.core.files.records import write_atomically
 from renderer.neural.settings import TrainingSettings
@@ -129,9 +130,13 @@ def load_state(folder: Path, settings: TrainingSettings) -> dict[str, Any] | Non
         state = load_weights(path)
     except InputError as error:
         raise InputError(f"{quoted(path)} is damaged; {advice}") from error
-    if state.get("format") != _FORMAT:
+    try:
+        before = dict(parse_json(state["settings"]))
+    except (KeyError, ValueError, TypeError):
+        before = None
+    if before is None or state.get("format") != _FORMAT:
         raise InputError(f"{quoted(path)} is not a state of this trainer; {advice}")
-    before, now = json.loads(state["settings"]), dataclasses.asdict(settings)
+    now = dataclasses.asdict(settings)
     free = {"epochs", "patience"}  # may change on the way
     for name, value in now.items():
         value = list(value) if isinstance(value, tuple) else value
@@ -150,7 +155,7 @@ def write_record(folder: Path, values: Mapping[str, Any]) -> None:
 def read_record(folder: Path) -> dict[str, Any]:
     """What `write_record` wrote; empty for folders of other trainers, or what cannot be read."""
     try:
-        values = json.loads((folder / RECORD).read_text())
+        values = parse_json((folder / RECORD).read_text())
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ned.core.errors import InputError, quoted
-from ned.core.files.partial import output_errors
+from ned.core.files.partial import append_text
 from ned.core.files.records import write_atomically
 from ned.core.processes import ALONE, Processes
 from ned.core.progress import SILENT, Progress
@@ -145,9 +145,8 @@ class RendererTraining:
         checkpoints.save_networks(self.folder, tuple(names), self.trainer)
         state = {"trainer": self.trainer.state(), "position": position}
         checkpoints.save_state(self.folder, self.settings, state)
-        with output_errors(self.folder / "iter.txt"):
-            where = f"{self.position.epoch},{self.position.step}\n"
-            (self.folder / "iter.txt").write_text(where)
+        where = f"{self.position.epoch},{self.position.step}\n"
+        write_atomically(self.folder / "iter.txt", where.encode())
 
     def measure(self) -> bool:
         """Draw held-out frames, and show them; True if they have stopped gaining for too long."""
@@ -241,8 +240,8 @@ class RendererTraining:
         values = " ".join(f"{name} {value:.5f}" for name, value in losses.items())
         path = self.folder / "loss_log.txt"
         if self.processes.first:
-            with output_errors(path), path.open("a") as file:
-                file.write(f"epoch {self.position.epoch} step {self.position.step} {values}\n")
+            line = f"epoch {self.position.epoch} step {self.position.step} {values}\n"
+            append_text(path, line)
         bad = [name for name, value in losses.items() if not np.isfinite(value)]
         if bad:
             raise InputError(

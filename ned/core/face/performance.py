@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from ned.core.errors import InputError, quoted
 from ned.core.face.track import PLAIN, Track
 from ned.core.files.actor import Actor
+from ned.core.files.json_files import parse_json
 from ned.core.files.partial import publish_bytes
+from ned.core.files.tensor_files import read_metadata, read_tensors
 
 _FORMAT = "ned-performance-2"
 _FIRST_FORMAT = "ned-performance-1"  # of the rig only; what is a parameter now stood beside units
@@ -201,35 +203,32 @@ class Performance:
     @classmethod
     def load(cls, path: Path) -> Performance:
         """Read a saved performance; raises InputError if it is missing or something else."""
-        from safetensors import SafetensorError, safe_open
-
         header = read_header(path)
         try:
-            with safe_open(path, "numpy") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
+            _, tensors = read_tensors(path)
+        except ValueError as error:
             raise InputError(f"{quoted(path)} is not a performance file: {error}") from error
         track = _taken(tensors, _OF_TRACK)
         parameters = _taken(tensors, _OF_PARAMETERS)
         if header["format"] == _FIRST_FORMAT:
             parameters = {name: tensors.pop(name) for name in _FIRST_PARAMETERS if name in tensors}
         try:
-            width, height = json.loads(header["size"])
-            named = json.loads(header.get("parameters", json.dumps(_FIRST_PARAMETERS)))
+            width, height = parse_json(header["size"])
+            named = parse_json(header.get("parameters", json.dumps(_FIRST_PARAMETERS)))
             if sorted(parameters) != sorted(named):
                 raise ValueError(f"its parameters are not {', '.join(named)}")
             size = (width, height)
             performance = cls(
                 face_model=header["face_model"],
                 source=header.get("source", header["face_model"]),
-                unit_names=tuple(json.loads(header["unit_names"])),
+                unit_names=tuple(parse_json(header["unit_names"])),
                 parameters=parameters,
                 track=Track(size=size, clip=header.get("clip", ""), **track).checked(),
                 **tensors,
             )
             performance.check()
             return performance
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"performance {quoted(path)} is incomplete ({error}); make it again"
             ) from error
@@ -241,16 +240,13 @@ def read_header(path: Path) -> dict[str, str]:
     Raises:
         InputError: It is missing, damaged or something else.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         raise InputError(
             f"performance {quoted(path)} does not exist; make it with --save-performance"
         )
     try:
-        with safe_open(path, "numpy") as file:
-            header = dict(file.metadata() or {})
-    except (OSError, SafetensorError) as error:
+        header = read_metadata(path)
+    except ValueError as error:
         raise InputError(f"{quoted(path)} is not a performance file: {error}") from error
     if header.get("format") not in (_FORMAT, _FIRST_FORMAT) or "face_model" not in header:
         raise InputError(

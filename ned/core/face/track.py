@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ned.core.errors import InputError
+from ned.core.errors import InputError, quoted
+from ned.core.files.json_files import parse_json
 from ned.core.files.partial import publish_bytes
+from ned.core.files.tensor_files import read_tensors
 
 LANDMARKS = 478
 MESH_POINTS = 468  # without the ten iris points
 PLAIN = ("size", "clip")
 """Fields of a Track that are no arrays over time."""
-_BROKEN = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
+_BROKEN = (KeyError, TypeError, ValueError, AttributeError)
 _LEVELS = 65535
 _FORMAT = "ned-track-1"
 _TAPS = np.array([0.25, 0.5, 0.25], np.float32)  # of the mean that steadies
@@ -157,21 +159,14 @@ class Track:
     @classmethod
     def load(cls, path: Path) -> Track:
         """Read a saved track; raises InputError if it is missing or something else."""
-        from safetensors import SafetensorError, safe_open
-
         try:
-            with safe_open(path, "numpy") as file:
-                header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"'{path}' is not a track that can be read: {error}") from error
-        try:
+            header, tensors = read_tensors(path)
             if header.get("format") != _FORMAT:
-                raise InputError(f"'{path}' is not a track of format {_FORMAT}")
-            width, height = json.loads(header["size"])
+                raise InputError(f"{quoted(path)} is not a track of format {_FORMAT}")
+            width, height = parse_json(header["size"])
             return cls(size=(width, height), clip=header.get("clip", ""), **tensors).checked()
         except _BROKEN as error:
-            raise InputError(f"'{path}' is not a track that can be read: {error}") from error
+            raise InputError(f"{quoted(path)} is not a track that can be read: {error}") from error
 
 
 def encode_landmarks(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zipfile
 from pathlib import Path
 from typing import IO
+
+from ned.core.files.json_files import parse_json
 
 _LEGACY_TORCH = (
     b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled magic number of torch.save
@@ -98,7 +99,7 @@ def _safetensors(file: IO[bytes]) -> None:
     if length > min(size - 8, _LONGEST_HEADER):
         raise ValueError("it is no safetensors file, or a truncated one")
     try:
-        header = json.loads(file.read(length))
+        header = parse_json(file.read(length))
         ends = [row["data_offsets"][1] for name, row in header.items() if name != "__metadata__"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError("it is no safetensors file") from error
@@ -141,7 +142,7 @@ def _members(file: IO[bytes]) -> list[str]:
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.namelist()
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError) as error:
         raise ValueError("it is no archive, or a truncated one") from error
 
 

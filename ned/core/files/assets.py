@@ -6,9 +6,10 @@ import difflib
 import fnmatch
 import functools
 import hashlib
+import lzma
 import os
-import shutil
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -22,6 +23,10 @@ from ned.core.files.partial import Partial, output_errors
 Access = Literal["free", "manual", "gated"]
 
 _BLOCK = 1 << 20  # bytes
+_BROKEN_ARCHIVE = (  # damaged, encrypted, packed in a way that is not known
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError),
+    *(RuntimeError, UnicodeDecodeError),
+)
 _MOST_BYTES = 4 << 30  # of a member of an archive whose size the table does not know
 
 
@@ -143,7 +148,7 @@ def add_asset(path: Path, name: str | None = None, unpublished: bool = False) ->
         asset = known_asset(name) if name else _recognised(path)
         file_name = path.name if asset.accepts(path.name) else asset.files[0]
         return [_file(asset, file_name, path.open("rb"), quoted(path), unpublished)]
-    except (PermissionError, zipfile.BadZipFile) as error:
+    except (PermissionError, *_BROKEN_ARCHIVE) as error:
         raise InputError(f"{quoted(path)} cannot be read: {reason(error)}") from error
 
 
@@ -250,12 +255,22 @@ def _check_length(asset: Asset, member: zipfile.ZipInfo, path: Path, unpublished
         )
 
 
+def _copy(source: IO[bytes], target: IO[bytes], shown: str) -> None:
+    """Copy a file, as far as it may be long; `shown` names it. Raises AssetError, OSError."""
+    length = 0
+    while block := source.read(_BLOCK):
+        length += len(block)
+        if length > _MOST_BYTES:
+            raise AssetError(f"{shown} has more than {_MOST_BYTES} bytes, no asset is that long")
+        target.write(block)
+
+
 def _file(asset: Asset, file_name: str, source: IO[bytes], shown: str, unpublished: bool) -> Path:
     target = assets_folder() / file_name
 
     def write(partial: Path) -> None:
         with output_errors(target), partial.open("wb") as copy:
-            shutil.copyfileobj(source, copy, _BLOCK)
+            _copy(source, copy, shown)
         verify_asset(asset, partial, shown, unpublished)
 
     with source:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ned.core.errors import AssetError, InputError, quoted, reason
 from ned.core.files.pickle_stand_ins import Dtype, Scalar
+from ned.core.files.tensor_files import read_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -16,6 +19,10 @@ if TYPE_CHECKING:
 _ORIGIN = "get the file again from its original source"
 _TORCH = (b"PK", b"\x80")  # a zip archive; a pickle, before torch 1.6
 _SHOWN = 3
+_BROKEN = (  # what torch says of damaged files
+    *(RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError),
+    *(AssertionError, ArithmeticError, RecursionError, MemoryError, ImportError, struct.error),
+)
 
 
 def load_weights(path: Path) -> dict[str, Any]:
@@ -47,7 +54,8 @@ def load_weights(path: Path) -> dict[str, Any]:
         (Scalar, "numpy._core.multiarray.scalar"),
     ]
     try:
-        with torch.serialization.safe_globals(scalars):
+        with torch.serialization.safe_globals(scalars), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd pickles, in more than one line
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         said = reason(error)
@@ -57,7 +65,7 @@ def load_weights(path: Path) -> dict[str, Any]:
                 f"save its state_dict alone, or {_ORIGIN}"
             ) from error
         raise InputError(f"{quoted(path)} is not a torch checkpoint; {_ORIGIN}") from error
-    except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
+    except _BROKEN as error:
         said = reason(error).split(". ")[0][:120]
         raise InputError(f"{quoted(path)} is not a complete checkpoint ({said}); {_ORIGIN}") from (
             error
@@ -113,14 +121,11 @@ def require_torch(purpose: str) -> Any:
 
 
 def _load_safetensors(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
+        return read_tensors(path, "pt")[1]
+    except ValueError as error:
         raise InputError(
-            f"{quoted(path)} is not a complete .safetensors file ({reason(error)[:120]}); {_ORIGIN}"
+            f"{quoted(path)} is not a complete .safetensors file ({error}); {_ORIGIN}"
         ) from error
 
 

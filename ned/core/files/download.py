@@ -14,7 +14,7 @@ from typing import IO
 
 from ned.core.errors import AssetError, InputError, quoted
 from ned.core.files.assets import Asset, assets_folder, sum_of, verify_asset
-from ned.core.files.partial import Partial, output_errors
+from ned.core.files.partial import Partial, open_unfollowed, output_errors
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def _transfer(url: str, part: Path, told: Amount, asset: Asset) -> bool:
                 raise _too_long(asset, url, total, most)
             here = start
             with output_errors(part):
-                file = part.open("r+b" if start else "wb")
+                file = open_unfollowed(part)
             with file:
                 file.seek(start)
                 file.truncate()

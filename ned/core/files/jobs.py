@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ned.core.errors import InputError, NedError, quoted, reason
-from ned.core.files.partial import output_errors
+from ned.core.files.json_files import parse_json
+from ned.core.files.partial import append_text, output_errors
 from ned.core.progress import SILENT, Progress
 
 log = logging.getLogger(__name__)
@@ -103,15 +104,13 @@ def run_all(
         return counts
     with progress.stage("clips", len(due)) as step, output_errors(manifest):
         manifest.parent.mkdir(parents=True, exist_ok=True)
-        with manifest.open("a", encoding="utf-8") as file:
-            file.write("\n" * _is_cut_off(manifest))
-            for entry in _entries(work, due, settings):
-                file.write(json.dumps(asdict(entry)) + "\n")
-                file.flush()
-                counts[entry.state] += 1
-                if entry.state == "failed":
-                    log.warning("%s: %s", entry.clip, entry.error)
-                step(1)
+        append_text(manifest, "\n" * _is_cut_off(manifest))
+        for entry in _entries(work, due, settings):
+            append_text(manifest, json.dumps(asdict(entry)) + "\n")
+            counts[entry.state] += 1
+            if entry.state == "failed":
+                log.warning("%s: %s", entry.clip, entry.error)
+            step(1)
     return counts
 
 
@@ -127,7 +126,7 @@ def read_manifest(path: Path) -> dict[str, Entry]:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     for line in lines:
         try:
-            entry = Entry(**json.loads(line))
+            entry = Entry(**parse_json(line))
         except (ValueError, TypeError):
             continue
         entries[entry.clip] = entry
@@ -137,8 +136,8 @@ def read_manifest(path: Path) -> dict[str, Entry]:
 
 
 def _is_cut_off(path: Path) -> bool:
-    """True if the last line is unfinished."""
-    data = path.read_bytes()
+    """True if there is a last line that is unfinished."""
+    data = path.read_bytes() if path.is_file() else b""
     return bool(data) and not data.endswith(b"\n")
 
 

@@ -12,6 +12,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from av.error import FFmpegError
 
@@ -119,6 +120,26 @@ def publish_bytes(path: Path, data: bytes) -> None:
         partial.publish()
     finally:
         partial.discard()
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add text to the end of a log; a link in its place is not followed.
+
+    Raises:
+        OutputError: The file cannot be written, or is a link.
+    """
+    with output_errors(path), open_unfollowed(path) as file:
+        file.seek(0, os.SEEK_END)
+        file.write(text.encode())
+
+
+def open_unfollowed(path: Path) -> BinaryIO:
+    """A file to read and write, made where there is none; raises OSError for a link or a pipe."""
+    file = os.open(path, os.O_CREAT | os.O_RDWR | _NO_FOLLOW | _NO_WAIT, 0o666)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError("it is no regular file")
+    return os.fdopen(file, "r+b")
 
 
 def hidden_name(target: Path) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import tokenize
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -54,6 +55,7 @@ for _name, _dtype in (
 _BROKEN = (
     *(pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, EOFError),
     *(ArithmeticError, MemoryError, RecursionError, ImportError, AssertionError),
+    *(SyntaxError, tokenize.TokenError),  # of numpy, where a header is no Python literal
 )
 
 

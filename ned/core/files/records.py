@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ned.core.errors import OutputError, quoted
+from ned.core.files.json_files import parse_json
 from ned.core.files.partial import Partial, output_errors, write_hidden
 
 _BLOCK = 1 << 22  # bytes
@@ -58,7 +59,7 @@ class Record:
     def load(cls, path: Path) -> Record:
         """The record in a file; an empty one where there is none, or none that can be read."""
         try:
-            data = json.loads(path.read_text())
+            data = parse_json(path.read_text())
             return cls(
                 path=path,
                 source=dict(data["source"]),

@@ -344,7 +344,10 @@ def _open_video(path: Path, largest: float) -> Clip:
         decoder = _Decoder(container, stream.index, path, told)
         picture = next(iter(decoder), None)
         if picture is None:
-            raise InputError(f"{quoted(path)}: no picture can be decoded; the file is damaged")
+            raise InputError(
+                f"{quoted(path)}: no picture can be decoded; the file is damaged, or its pictures "
+                f"have more than {largest:g} megapixels"
+            )
         require_size(path, picture.width, picture.height, largest)
 
         side_data: Any = picture.side_data

@@ -100,8 +100,10 @@ def write_image(
 def is_marked(path: Path) -> bool:
     """True if a picture's metadata say that this program made it."""
     try:
-        with Image.open(path, formats=_KINDS) as picture:
-            return picture.getexif().get(_SOFTWARE) == MARK
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_KINDS) as picture:
+                return picture.getexif().get(_SOFTWARE) == MARK
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
 
@@ -109,8 +111,8 @@ def is_marked(path: Path) -> bool:
 def _decode(path: Path, mode: str, largest: float) -> NDArray[np.uint8]:
     try:
         with warnings.catch_warnings():
-            # Pillow's limit is lower than ours, and says it in its own way.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Pillow's limit is lower than ours; this and damaged tags it tells in its own way.
+            warnings.simplefilter("ignore")
             with Image.open(path, formats=_KINDS) as picture:
                 require_size(path, picture.width, picture.height, largest)
                 picture.load()
