@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 
-# Two workers on two cores: further threads of their own would only wait for each other, tiny
-# matrices twenty times as long as they take. Read when NumPy and PyTorch are first imported.
+# Two workers on two cores: further threads of their own would mostly wait for each other. Read
+# when NumPy and PyTorch are first imported.
 for _threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 
