@@ -4,9 +4,17 @@ The portrait is the astronaut that comes with scikit-image, so nothing is downlo
 finds a real face. Each fixture is made once per test process.
 """
 
+# ruff: noqa: E402 - threads are chosen before NumPy is imported
+
 from __future__ import annotations
 
 import os
+
+# Two workers on two cores: further threads of their own would mostly wait for each other. Read
+# when NumPy and PyTorch are first imported.
+for _threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
+
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path

@@ -60,10 +60,8 @@ def test_parameters_have_the_names_and_shapes_of_ned(golden: Golden) -> None:
         }
 
 
-@pytest.mark.parametrize(("dtype", "suffix"), KINDS)
-def test_three_iterations_of_training_go_as_the_golden_ones(
-    golden: Golden, dtype: torch.dtype, suffix: str
-) -> None:
+def test_three_iterations_of_training_go_as_the_golden_ones(golden: Golden) -> None:
+    dtype, suffix = KINDS[1]  # where a wrong gradient is larger than what rounding does
     networks, take = filled(golden, dtype), inputs(golden, TRAIN, dtype)
     optimisers = make_optimisers(networks, 1e-4, (0.0, 0.99))
     losses, norms = [], {}

@@ -71,7 +71,11 @@ def test_a_performance_of_another_clip_is_refused(
     other = another_take(tmp_path / "other.mp4", portrait)
     saved = tmp_path / "p.safetensors"
     first = DirectOptions(
-        clip=talking_clip, output=tmp_path / "a.mp4", emotion=("sad",), save_performance=saved
+        clip=talking_clip,
+        output=tmp_path / "a.mp4",
+        emotion=("sad",),
+        save_performance=saved,
+        preset="ultrafast",
     )
     direct(first)
     direct(dataclasses.replace(first, save_performance=None, performance=saved, sidecar=False))
