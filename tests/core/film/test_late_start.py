@@ -13,7 +13,7 @@ from made_up_films import assert_same_film, make_video
 
 from ned.core.film.clip import Clip
 from ned.core.film.encoder import EncoderSettings
-from ned.core.film.stream_copies import add_copy, common_shift, copy_tags
+from ned.core.film.stream_copies import common_shift, copy_tags
 from ned.core.film.video import VideoWriter
 
 MILLISECOND = Fraction(1, 1000)
