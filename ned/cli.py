@@ -171,6 +171,7 @@ def _print(line: Line, verbose: bool) -> None:
 
 def _start_logging(verbose: bool) -> None:
     logging.basicConfig(format="ned: %(levelname)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # our one line says it
     for package in _OUR_PACKAGES:
         logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.NOTSET)
 

@@ -109,6 +109,8 @@ def test_a_correction_at_the_border_is_cut_off_not_moved(tmp_path: Path) -> None
                 continue
             luma, *_ = added(frame, dot(128, place)[..., None] * np.full(3, 60.0), matrix)
             np.testing.assert_allclose(middle_of(luma), wanted, atol=0.1)
+    everywhere, *_ = added(frame, np.full((128, 128, 3), 60.0), similarity(4, 0, -40, -40))
+    assert everywhere[[0, 0, -1, -1], [0, -1, 0, -1]].min() > 40  # to the very corners
     far = added(frame, np.full((128, 128, 3), 60.0), similarity(1, 0, 900, 900))
     assert all(not plane.any() for plane in far)
 

@@ -61,7 +61,7 @@ def test_flags_of_streams_are_kept(tmp_path: Path) -> None:
     source = make_video(tmp_path / "plain.mkv", audio=["aac", "aac"])
     flagged = tmp_path / "a.mkv"
     chosen = [av.stream.Disposition.comment, av.stream.Disposition.default]
-    with av.open(str(source)) as given, av.open(str(flagged), "w") as target:
+    with av.open(str(source)) as given, av.open(str(flagged), "w", format="matroska") as target:
         copies = {
             stream.index: target.add_stream_from_template(stream, opaque=True)
             for stream in given.streams
@@ -69,9 +69,9 @@ def test_flags_of_streams_are_kept(tmp_path: Path) -> None:
         for stream, flag in zip(given.streams.audio, chosen, strict=True):
             copies[stream.index].disposition = flag
         for packet in given.demux():
-            if packet.dts is not None:
-                packet.stream = copies[packet.stream.index]
-                target.mux(packet)
+            if packet.size:
+                packet.stream = copies[packet.stream_index]
+                target.mux_one(packet)
     clip = Clip.open(flagged)
     with VideoWriter(tmp_path / "b.mkv", clip) as writer:
         for frame in clip.frames():
