@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from ned.core.face.track import Track
 from ned.core.files.json_files import parse_json
-from preprocessing.occlusion import LOOK_SIDE, look
+from preprocessing.occlusion import PATCH_SIDE, face_patch
 
-_COUNT, _WITHIN = 8, 250  # looks that are kept, and among how many frames of a face
-_SAME = 0.95  # correlation from which looks are the same; two frames later it is about 0.97
+_COUNT, _WITHIN = 8, 250  # patches that are kept, and among how many frames of a face
+_SAME = 0.95  # correlation from which patches are the same; two frames later it is about 0.97
 
 
 class Numbered(Protocol):
@@ -35,11 +35,11 @@ class Numbered(Protocol):
         ...
 
 
-def fingerprint(looks: Mapping[int, NDArray[np.uint8]]) -> str:
-    """Some of a face's looks (16, 16) by frame as text."""
-    frames = sorted(looks)[:_WITHIN]
+def fingerprint(patches: Mapping[int, NDArray[np.uint8]]) -> str:
+    """Some of a face's patches (16, 16) by frame as text."""
+    frames = sorted(patches)[:_WITHIN]
     chosen = frames[:: -(-len(frames) // _COUNT)] if frames else []
-    return json.dumps({str(frame): looks[frame].tobytes().hex() for frame in chosen})
+    return json.dumps({str(frame): patches[frame].tobytes().hex() for frame in chosen})
 
 
 def is_of(track: Track, frames: Iterable[Numbered]) -> bool:
@@ -54,7 +54,7 @@ def is_of(track: Track, frames: Iterable[Numbered]) -> bool:
     known = {
         frame: np.frombuffer(code, np.uint8).astype(np.float64)
         for frame, code in kept.items()
-        if len(code) == LOOK_SIDE**2 and 0 <= frame < len(track) and track.present[frame]
+        if len(code) == PATCH_SIDE**2 and 0 <= frame < len(track) and track.present[frame]
     }
     found = []
     for frame in frames:
@@ -62,7 +62,7 @@ def is_of(track: Track, frames: Iterable[Numbered]) -> bool:
             break
         if frame.index in known:
             points = track.landmarks(frame.index, frame.index + 1)[0]
-            now = look(frame.rgb(), points, track.boxes[frame.index]).ravel()
+            now = face_patch(frame.rgb(), points, track.boxes[frame.index]).ravel()
             found.append(_correlation(known[frame.index], now.astype(np.float64)))
     return not found or float(np.median(found)) >= _SAME
 

@@ -16,27 +16,27 @@ from numpy.typing import NDArray
 from ned.core.face.track import Track
 from preprocessing.window import Window
 
-LOOK_SIDE = 16
-"""Pixels on a side of a look."""
+PATCH_SIDE = 16
+"""Pixels on a side of a patch."""
 
 _CHUNK = 500  # frames whose landmarks are decoded at once
-_REACH = 0.75  # side of a look relative to the box around the mesh: no hair, no background
+_REACH = 0.75  # side of a patch relative to the box around the mesh: no hair, no background
 _GLIMPSE_SIDE = 40
-_WIDE = 2.0  # side of a glimpse relative to that box
+_WIDE = 2.0  # side of a wide patch relative to that box
 _MOMENT = 1.5  # seconds before and after a frame with which it is compared
 _BLOCK = 0.25  # seconds of frames that are compared with the same moments
 _SAMPLES = 20  # frames at most that stand for a moment
 _FEWEST = 3  # frames that a moment must have to say anything
 # The most unlike frame of ten clips without occlusions has 0.47 and 0.73; planted hands, cards,
 # flashes and black frames have more than 0.8 or less than 0.2.
-_UNLIKE, _UNLIKE_EDGE = 0.65, 0.3  # 1 - correlation of an occluded look; of those beside it
+_UNLIKE, _UNLIKE_EDGE = 0.65, 0.3  # 1 - correlation of an occluded patch; of those beside it
 _FLAT, _FLAT_EDGE = 0.3, 0.5  # contrast relative to what is usual; of those beside it
 _TURN = 0.6  # unlikeness that a full turn of the head explains
 _NOISE = 1.0  # levels of contrast that mean nothing
 
 
 @dataclass(frozen=True)
-class Glimpse:
+class WidePatch:
     """What was seen around the last known place of a face that could not be followed.
 
     Attributes:
@@ -47,23 +47,23 @@ class Glimpse:
     pixels: NDArray[np.uint8]
 
     @classmethod
-    def take(cls, image: NDArray[np.uint8], points: NDArray[np.float32]) -> Glimpse:
+    def take(cls, image: NDArray[np.uint8], points: NDArray[np.float32]) -> WidePatch:
         """Look at an RGB image around landmarks (478, 3) in its pixels."""
         window = Window.around(points, scale=_WIDE)
         return cls(window, _luma(image, window, _GLIMPSE_SIDE))
 
-    def look(self, points: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def patch(self, points: NDArray[np.float32]) -> NDArray[np.uint8]:
         """(16, 16) luma of the face if its landmarks (478, 3) were there."""
         pixels = len(self.pixels)
-        image_from_glimpse = np.vstack([self.window.image_from_crop(), [0, 0, 1]])
-        image_from_look = np.vstack(
+        image_from_wide = np.vstack([self.window.image_from_crop(), [0, 0, 1]])
+        image_from_patch = np.vstack(
             [Window.around(points, scale=_REACH).image_from_crop(), [0, 0, 1]]
         )
-        glimpse_from_look = (np.linalg.inv(image_from_glimpse) @ image_from_look)[:2] * pixels
-        return _resampled(self.pixels, glimpse_from_look, LOOK_SIDE)
+        wide_from_patch = (np.linalg.inv(image_from_wide) @ image_from_patch)[:2] * pixels
+        return _resampled(self.pixels, wide_from_patch, PATCH_SIDE)
 
 
-def look(
+def face_patch(
     image: NDArray[np.uint8], points: NDArray[np.float32], box: NDArray[np.float32]
 ) -> NDArray[np.uint8]:
     """(16, 16) uint8 luma of the face in an RGB image (H, W, 3).
@@ -71,10 +71,12 @@ def look(
     Args:
         points: (478, 3) its landmarks in the image's pixels. box: (4,) around them, as Tracks have.
     """
-    return _luma(image, Window.over(box, points, _REACH), LOOK_SIDE)
+    return _luma(image, Window.over(box, points, _REACH), PATCH_SIDE)
 
 
-def occluded(looks: NDArray[np.uint8], known: NDArray[np.bool_], track: Track) -> NDArray[np.bool_]:
+def occluded(
+    patches: NDArray[np.uint8], known: NDArray[np.bool_], track: Track
+) -> NDArray[np.bool_]:
     """(T,) whether something lies over the face.
 
     An occluded frame is unlike what the face was in the moment before and what it is in the moment
@@ -84,7 +86,7 @@ def occluded(looks: NDArray[np.uint8], known: NDArray[np.bool_], track: Track) -
     Frames in which the face lies partly beyond the image are not judged.
 
     Args:
-        looks: (T, 16, 16). known: (T,) which of them there are.
+        patches: (T, 16, 16). known: (T,) which of them there are.
         track: Landmarks of the frames that are known; others are compared with those that were
             seen, not interpolated.
     """
@@ -95,7 +97,7 @@ def occluded(looks: NDArray[np.uint8], known: NDArray[np.bool_], track: Track) -
         chosen = track.shots[frames] == shot
         inside = frames[chosen]
         unlike, contrast = _compare(
-            looks[inside].reshape(len(inside), -1).astype(np.float32),
+            patches[inside].reshape(len(inside), -1).astype(np.float32),
             turns[chosen],
             track.times[inside],
             ~track.interpolated[inside],
@@ -108,7 +110,7 @@ def occluded(looks: NDArray[np.uint8], known: NDArray[np.bool_], track: Track) -
 
 
 def _inside(track: Track) -> NDArray[np.bool_]:
-    """(T,) whether a look lies inside of the image: beyond it, nothing can be told."""
+    """(T,) whether a patch lies inside of the image: beyond it, nothing can be told."""
     low, high = track.boxes[:, :2], track.boxes[:, 2:]
     reach = 0.5 * _REACH * (high - low).max(1, keepdims=True)
     middle = (low + high) / 2
@@ -116,17 +118,17 @@ def _inside(track: Track) -> NDArray[np.bool_]:
 
 
 def _compare(
-    looks: NDArray[np.float32],
+    patches: NDArray[np.float32],
     turns: NDArray[np.float64],
     times: NDArray[np.float64],
     trusted: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How unlike looks (N, 256) of one shot are to the moments around them, and their contrast.
+    """How unlike patches (N, 256) of one shot are to the moments around them, and their contrast.
 
     The moments are those before and after a block of frames; both results (N,) are those of the
     more similar one, 0 and 1 where neither says anything.
     """
-    unlike, contrast = np.zeros(len(looks)), np.ones(len(looks))
+    unlike, contrast = np.zeros(len(patches)), np.ones(len(patches))
     blocks = np.floor((times - times[0]) / _BLOCK)
     for block in np.unique(blocks):
         inside = np.flatnonzero(blocks == block)
@@ -136,7 +138,7 @@ def _compare(
             trusted & (times > times[last]) & (times <= times[last] + _MOMENT),
         )
         found = [
-            _unlike(looks[inside], turns[inside], looks[chosen], turns[chosen])
+            _unlike(patches[inside], turns[inside], patches[chosen], turns[chosen])
             for moment in map(np.flatnonzero, moments)
             if len(moment) >= _FEWEST
             for chosen in [moment[:: -(-len(moment) // _SAMPLES)]]
@@ -148,16 +150,16 @@ def _compare(
 
 
 def _unlike(
-    looks: NDArray[np.float32],
+    patches: NDArray[np.float32],
     turns: NDArray[np.float64],
     others: NDArray[np.float32],
     other_turns: NDArray[np.float64],
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """(n,) unlikeness of looks (n, 256) to the median of others (m, 256), and relative contrast."""
+    """(n,) unlikeness of patches (n, 256) to the median of others (m, 256); relative contrast."""
     usual = np.median(others, axis=0)
-    usual, looks = usual - usual.mean(), looks - looks.mean(1, keepdims=True)
-    contrast, usual_contrast = looks.std(1), usual.std()
-    correlation = (looks @ usual) / len(usual) / (contrast * usual_contrast + _NOISE)
+    usual, patches = usual - usual.mean(), patches - patches.mean(1, keepdims=True)
+    contrast, usual_contrast = patches.std(1), usual.std()
+    correlation = (patches @ usual) / len(usual) / (contrast * usual_contrast + _NOISE)
     explained = _TURN * np.abs(turns - np.median(other_turns))
     return 1 - correlation - explained, (contrast + _NOISE) / (usual_contrast + _NOISE)
 

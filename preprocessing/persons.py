@@ -14,7 +14,7 @@ from ned.core.face.track import LANDMARKS, Track
 from preprocessing.face_detector import overlap
 from preprocessing.fingerprint import fingerprint
 from preprocessing.identity import Identity, unlikeness
-from preprocessing.occlusion import LOOK_SIDE, Glimpse, occluded
+from preprocessing.occlusion import PATCH_SIDE, WidePatch, occluded
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _ROW = np.dtype(
         ("box", np.float32, 4),
         ("codes", np.uint16, (LANDMARKS, 3)),
         ("confidence", np.float32),
-        ("look", np.uint8, (LOOK_SIDE, LOOK_SIDE)),
+        ("patch", np.uint8, (PATCH_SIDE, PATCH_SIDE)),
     ]
 )
 
@@ -49,7 +49,7 @@ class Tracklet:
     """
 
     shot: int
-    glimpses: dict[int, Glimpse] = field(default_factory=dict)  # by frame, where lost
+    wide_patches: dict[int, WidePatch] = field(default_factory=dict)  # by frame, where lost
     identity: Identity = field(default_factory=Identity)
     closed: bool = False
     count: int = 0  # frames
@@ -62,21 +62,21 @@ class Tracklet:
         box: NDArray[np.float32],
         codes: NDArray[np.uint16],
         confidence: float,
-        look: NDArray[np.uint8],
+        patch: NDArray[np.uint8],
     ) -> None:
-        """Append a frame: its index, box (4,), codes (478, 3), confidence in [0, 1], look."""
+        """Append a frame: its index, box (4,), codes (478, 3), confidence in [0, 1], patch."""
         if not self._blocks or self._used == len(self._blocks[-1]):
             self._blocks.append(
                 np.empty(min(_LONGEST_BLOCK, max(_SHORTEST_BLOCK, self.count)), _ROW)
             )
             self._used = 0
-        self._blocks[-1][self._used] = (frame, box, codes, confidence, look)
+        self._blocks[-1][self._used] = (frame, box, codes, confidence, patch)
         self._used += 1
         self.count += 1
 
     @property
     def rows(self) -> Iterator[NDArray[np.void]]:
-        """Stretches of frames with "frame", "box", "codes", "confidence" and "look" of each."""
+        """Stretches of frames with "frame", "box", "codes", "confidence" and "patch" of each."""
         for block in self._blocks:
             yield block[: self._used] if block is self._blocks[-1] else block
 
@@ -222,32 +222,34 @@ def _assemble(
 ) -> Track:
     track = Track.empty(len(times), size)
     track.times, track.shots = times, shots
-    looks: dict[int, NDArray[np.uint8]] = {}
+    patches: dict[int, NDArray[np.uint8]] = {}
     for tracklet in group:
         for rows in tracklet.rows:
             frames = rows["frame"]
             track.boxes[frames], track.codes[frames] = rows["box"], rows["codes"]
             track.confidence[frames] = rows["confidence"]
-            looks |= zip(frames.tolist(), rows["look"], strict=True)
-    track.hidden = _occluded(track, looks)
-    track.clip = fingerprint({f: seen for f, seen in looks.items() if not track.hidden[f]})
+            patches |= zip(frames.tolist(), rows["patch"], strict=True)
+    track.hidden = _occluded(track, patches)
+    track.clip = fingerprint({f: seen for f, seen in patches.items() if not track.hidden[f]})
     for frame in np.flatnonzero(track.hidden):  # where the mesh was is of no worth
         _remove(track, frame)
     _fill_gaps(track, gap_limit)
-    glimpses = {frame: seen for tracklet in group for frame, seen in tracklet.glimpses.items()}
-    filled = [f for f in np.flatnonzero(track.interpolated & ~track.hidden) if f in glimpses]
+    wide_patches = {
+        frame: seen for tracklet in group for frame, seen in tracklet.wide_patches.items()
+    }
+    filled = [f for f in np.flatnonzero(track.interpolated & ~track.hidden) if f in wide_patches]
     for frame in filled:
-        looks[frame] = glimpses[frame].look(track.landmarks(frame, frame + 1)[0])
+        patches[frame] = wide_patches[frame].patch(track.landmarks(frame, frame + 1)[0])
     if filled:
-        track.hidden |= _occluded(track, looks)
+        track.hidden |= _occluded(track, patches)
     return track
 
 
-def _occluded(track: Track, looks: dict[int, NDArray[np.uint8]]) -> NDArray[np.bool_]:
-    """(T,) whether something lies over the face, by its looks in the frames that have one."""
-    pictures = np.zeros((len(track), LOOK_SIDE, LOOK_SIDE), np.uint8)
+def _occluded(track: Track, patches: dict[int, NDArray[np.uint8]]) -> NDArray[np.bool_]:
+    """(T,) whether something lies over the face, by its patches in the frames that have one."""
+    pictures = np.zeros((len(track), PATCH_SIDE, PATCH_SIDE), np.uint8)
     known = np.zeros(len(track), bool)
-    for frame, seen in looks.items():
+    for frame, seen in patches.items():
         pictures[frame], known[frame] = seen, True
     return occluded(pictures, known, track)
 

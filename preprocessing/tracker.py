@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ned.core.face.track import encode_landmarks
 from preprocessing.face_detector import Detection, FaceDetector, Tile, overlap, tiles
-from preprocessing.occlusion import Glimpse, look
+from preprocessing.occlusion import WidePatch, face_patch
 from preprocessing.persons import Tracklet
 from preprocessing.shots import ShotFrame
 from preprocessing.window import Window
@@ -95,7 +95,7 @@ class _Fit:
     window: Window
     points: NDArray[np.float32]
     presence: float
-    tremble: float  # disagreement of two looks relative to the face's height
+    tremble: float  # disagreement of two readings relative to the face's height
 
 
 class Tracker:
@@ -145,7 +145,9 @@ class Tracker:
             elif shot_frame.time - face.seen > self._options.gap_limit_seconds:
                 self._close(face)
             else:
-                face.tracklet.glimpses[self._frame] = Glimpse.take(shot_frame.image, face.points)
+                face.tracklet.wide_patches[self._frame] = WidePatch.take(
+                    shot_frame.image, face.points
+                )
         self._faces = [face for face in self._faces if not face.tracklet.closed]
         if fresh or self._search_is_due(shot_frame.time):
             self._search(shot_frame, self._places(everywhere=fresh))
@@ -240,7 +242,7 @@ class Tracker:
             taken = (each.box_at(frame) for each in others)
             if any(other is not None and overlap(box, other) > _ALIKE for other in taken):
                 break
-            seen = look(shot_frame.image, fit.points, np.array(box, np.float32))
+            seen = face_patch(shot_frame.image, fit.points, np.array(box, np.float32))
             rows.append((frame, fit.points, self._confidence(face, fit), seen))
             window, points = fit.window, fit.points
         for frame, points, confidence, seen in reversed(rows):
@@ -253,10 +255,10 @@ class Tracker:
         twins = self._options.windows > 1
         points, presence, tremble = np.zeros((0, 3), np.float32), 0.0, 0.0
         for _ in range(3):
-            looks = self._mesh.landmarks(image, _twins(window) if twins else [window])
-            points = np.mean([look[0] for look in looks], axis=0)
-            presence = min(look[1] for look in looks)
-            tremble = float(np.abs(looks[0][0] - points)[:, :2].mean()) / (_height(points) + 1e-6)
+            found = self._mesh.landmarks(image, _twins(window) if twins else [window])
+            points = np.mean([each[0] for each in found], axis=0)
+            presence = min(each[1] for each in found)
+            tremble = float(np.abs(found[0][0] - points)[:, :2].mean()) / (_height(points) + 1e-6)
             wanted = Window.around(points)
             if presence < self._options.keep_presence or _move(window, wanted) < _LARGE_SHIFT:
                 break
@@ -327,7 +329,7 @@ class Tracker:
     def _record(self, face: _Face, shot_frame: ShotFrame) -> None:
         face.seen = shot_frame.time
         box, codes = encode_landmarks(face.points)
-        seen = look(shot_frame.image, face.points, box)
+        seen = face_patch(shot_frame.image, face.points, box)
         face.tracklet.add(self._frame, box, codes, face.confidence, seen)
         if shot_frame.time - face.looked >= _SEE_EVERY:
             face.looked = shot_frame.time

@@ -15,7 +15,7 @@ from deca.fitting import fit
 from deca.rig import load_rig
 from ned.core.face.track import Track
 from ned.core.film.clip import Clip
-from preprocessing.occlusion import Glimpse, look
+from preprocessing.occlusion import WidePatch, face_patch
 from preprocessing.track import track_faces
 from renderer.strength import edit_strength, skipped_frames
 
@@ -109,10 +109,10 @@ def test_a_hand_that_is_missed_by_the_mesh_is_no_reason_to_fill_the_gap(
     track = track_faces(clip)[0]
     images = [frame.rgb() for frame in clip.frames()]
     points = track.landmarks()
-    seen = Glimpse.take(images[21], points[19]).look(points[21])
-    same = look(images[21], points[21], track.boxes[21])
+    seen = WidePatch.take(images[21], points[19]).patch(points[21])
+    same = face_patch(images[21], points[21], track.boxes[21])
     assert np.corrcoef(seen.ravel(), same.ravel())[0, 1] > 0.9
-    covered = Glimpse.take(hand(images[21]), points[19]).look(points[21])
+    covered = WidePatch.take(hand(images[21]), points[19]).patch(points[21])
     assert np.corrcoef(covered.ravel(), same.ravel())[0, 1] < 0.5
 
 

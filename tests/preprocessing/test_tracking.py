@@ -23,7 +23,7 @@ from preprocessing.ahead import ahead
 from preprocessing.face_detector import FaceDetector, overlap, tiles
 from preprocessing.face_mesh import FaceMesh
 from preprocessing.identity import Identity, unlikeness
-from preprocessing.occlusion import LOOK_SIDE
+from preprocessing.occlusion import PATCH_SIDE
 from preprocessing.persons import Tracklet, people
 from preprocessing.shots import distance, frames_with_shots, sign
 from preprocessing.track import TrackingOptions, track_faces
@@ -387,15 +387,15 @@ def test_a_tracklet_keeps_every_frame_in_few_pieces_of_memory() -> None:
     one, boxes = Tracklet(0), generator.uniform(0, 99, (2000, 4)).astype(np.float32)
     for number, box in enumerate(boxes):
         codes = np.full((478, 3), number, np.uint16)
-        look = np.full((LOOK_SIDE, LOOK_SIDE), number % 256, np.uint8)
-        one.add(2 * number, box, codes, number / 2000, look)
+        patch = np.full((PATCH_SIDE, PATCH_SIDE), number % 256, np.uint8)
+        one.add(2 * number, box, codes, number / 2000, patch)
     pieces = list(one.rows)
     assert len(pieces) < 12 and one.count == sum(map(len, pieces)) == 2000
     rows = np.concatenate(pieces)
     np.testing.assert_array_equal(rows["frame"], 2 * np.arange(2000))
     np.testing.assert_array_equal(rows["box"], boxes)
     np.testing.assert_array_equal(rows["codes"][:, 5, 1], np.arange(2000))
-    np.testing.assert_array_equal(rows["look"][:, 3, 3], np.arange(2000) % 256)
+    np.testing.assert_array_equal(rows["patch"][:, 3, 3], np.arange(2000) % 256)
     np.testing.assert_allclose(rows["confidence"], np.arange(2000) / 2000, atol=1e-6)
     for number in (0, 15, 16, 511, 512, 1999):
         box = one.box_at(2 * number)
@@ -411,7 +411,7 @@ def test_people_are_joined_by_likeness_but_never_with_themselves() -> None:
     points = np.random.default_rng(0).uniform(0, 100, (478, 3)).astype(np.float32)
     points[454], points[234] = (100, 50, 0), (0, 50, 0)
     image = scenery()
-    look = np.zeros((LOOK_SIDE, LOOK_SIDE), np.uint8)
+    patch = np.zeros((PATCH_SIDE, PATCH_SIDE), np.uint8)
 
     def tracklet(shot: int, frames: range, seed: int) -> Tracklet:
         face = points + np.random.default_rng(seed).normal(0, 10, points.shape).astype(np.float32)
@@ -419,7 +419,7 @@ def test_people_are_joined_by_likeness_but_never_with_themselves() -> None:
         one = Tracklet(shot)
         one.identity.see(np.roll(image, 50 * seed, 0), face, 1.0)
         for frame in frames:
-            one.add(frame, *encode_landmarks(face), 1.0, look)
+            one.add(frame, *encode_landmarks(face), 1.0, patch)
         return one
 
     tracklets = [
