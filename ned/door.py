@@ -2,6 +2,7 @@
 
 # Only modules that Python has imported already: other folders may still be in front of its own.
 import os
+import signal
 import sys
 
 _OURS = ("ned", "preprocessing", "deca", "manipulator", "renderer", "postprocessing", "configs")
@@ -22,6 +23,8 @@ def enter(*command: str) -> int:
     No Python file of the current folder is run, and a missing package becomes one line.
     """
     _leave_current_folder()
+    # an end from outside is like Ctrl-C: nothing is left half-written
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         from ned.cli import main
 

@@ -50,6 +50,11 @@ def postprocess(options: PostprocessOptions, progress: Progress = SILENT) -> lis
     """
     actor = Actor.open(options.celeb_path)
     experiment = actor.experiment(options.exp_name)
+    if not experiment.folder.is_dir():
+        raise InputError(
+            f"{quoted(experiment.folder)} does not exist; make the experiment first: "
+            f"manipulator/test.py --celeb {actor.folder} --exp_name {options.exp_name} ..."
+        )
     name = _renderer(options, experiment)
     if name == "neural":
         return _blend_faces(options, actor, experiment, progress)

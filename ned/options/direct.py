@@ -20,6 +20,7 @@ Region = Literal["brows", "eyes", "mouth"]
 Rotation = Literal[0, 90, 180, 270]
 REGIONS: tuple[Region, ...] = ("brows", "eyes", "mouth")
 
+_LONGEST = 3600  # seconds of a film that is made of a picture
 _STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 _KEPT_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm"}  # of sources, for results
 _SILENT_SUFFIXES = {*_STILL_SUFFIXES, ".gif"}
@@ -162,8 +163,8 @@ class DirectOptions:
         _check_range("--seed", self.seed, 0)
         if self.variant is not None:
             _check_range("--variant", self.variant, 0)
-        if self.duration is not None and not 0 < self.duration < float("inf"):
-            raise InputError(f"--duration is {self.duration:g}, give seconds above 0")
+        if self.duration is not None and not 0 < self.duration <= _LONGEST:
+            raise InputError(f"--duration is {self.duration:g}, give seconds up to {_LONGEST}")
         if self.emotions is not None and self.director == "learned":
             raise InputError(
                 "--emotions and --director learned given; networks do not know your own emotions, "

@@ -93,7 +93,7 @@ def test_tables_show_what_is_missing_as_a_dash() -> None:
 
 def test_every_target_has_a_row_and_a_verdict() -> None:
     steps = [{"step": "fitting", "fps": 10.0, "target": 300}]
-    whole = [{"clip": "talk", "crf": 9.0, "ratio": 1.5}]
+    whole = [{"clip": "talk", "crf": 9.0, "ratio": 1.5, "limit": 2.0}]
     row_of = {"name": "with both judges", "seconds": 30.0, "megabytes": 0.2}
     results = {
         "speed": {"whole": whole, "steps": steps},

@@ -363,7 +363,7 @@ sys.exit(main(["info", "clip.mp4"]))
         (["./preprocess.sh", "missing folder", "test"], "not a folder"),
         (["./preprocess.sh", "tests", "test"], "has no folder 'videos'"),
         (["./postprocess.sh", "."], "give two arguments"),
-        (["./postprocess.sh", "tests", "x", "tests"], "holds no renderer"),
+        (["./postprocess.sh", "tests", "x", "tests"], "make the experiment first"),
     ],
 )
 def test_staged_scripts_refuse_in_one_line(words: list[str], message: str) -> None:

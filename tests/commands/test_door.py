@@ -101,7 +101,7 @@ def test_doors_find_their_packages_from_anywhere(door: str, hostile: Path) -> No
     ("words", "message"),
     [
         (("preprocess.sh", "actor", "test"), "holds no video"),
-        (("postprocess.sh", "actor", "x", "actor"), "holds no renderer"),
+        (("postprocess.sh", "actor", "x", "actor"), "make the experiment first"),
     ],
 )
 def test_scripts_run_nothing_of_the_current_folder(

@@ -143,7 +143,7 @@ def test_script_blends_what_is_rendered_and_says_what_is_missing(
 
 
 def test_bad_folders_are_one_line(rendered: Actor, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no rendered faces"):
+    with pytest.raises(InputError, match="does not exist; make the experiment first"):
         postprocess(PostprocessOptions(rendered.folder, "other", skip_render=True))
     with pytest.raises(InputError, match="is not a folder"):
         postprocess(PostprocessOptions(rendered.folder, "same", tmp_path / "nothing"))

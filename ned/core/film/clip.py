@@ -545,7 +545,9 @@ def _duration_of(stream: Any, container: av.container.InputContainer) -> float |
 
 def _open_image(path: Path, duration: float | None, frame_rate: Fraction, largest: float) -> Clip:
     if duration is None:
-        raise InputError(f"{quoted(path)} is a still image; pass --duration SECONDS for its clip")
+        raise InputError(
+            f"{quoted(path)} is a still image; give a film (`ned direct` takes --duration)"
+        )
     if not (math.isfinite(duration) and duration > 0) or frame_rate <= 0:
         raise InputError(
             f"a still image cannot last {duration} s at {frame_rate} frames/s; both must be > 0"

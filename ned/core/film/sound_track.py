@@ -29,6 +29,8 @@ _BLOCK = 1024  # samples
 _LAYOUTS = {1: "mono", 2: "stereo"}
 _OPUS_RATE = 48000
 _HIGHEST_RATE = 96000
+# Containers that take a stream, and refuse it only when the first packet is written.
+_REFUSED = {(name, sound) for name in ("mov", "avi") for sound in ("flac", "libopus")}
 _NAMES = {"libopus": "Opus", "aac": "AAC", "flac": "FLAC", "pcm_s16le": "PCM"}
 _DECODED_BY = {"libopus": "opus"}
 
@@ -102,6 +104,8 @@ class SoundEncoder:
         self._target = target
         fastest = _HIGHEST_RATE if encoder == "aac" else rate
         self._rate = _OPUS_RATE if encoder == "libopus" else min(rate, fastest)
+        if (format_name, encoder) in _REFUSED:
+            raise OutputError(unfit_sound(path, format_name, sound_name(encoder)))
         try:
             self.stream = target.add_stream(encoder, rate=self._rate, layout=layout)
         except ValueError as error:

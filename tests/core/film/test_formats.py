@@ -539,3 +539,14 @@ def test_a_replaced_temporary_file_is_not_published(tmp_path: Path) -> None:
 
 def test_every_codec_has_every_quality() -> None:
     assert all(tuple(row) == get_args(Quality) for row in QUALITIES.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "sound"), [("a.mov", "flac"), ("a.mov", "opus"), ("a.avi", "flac")]
+)
+def test_sound_that_a_container_refuses_late_is_refused_at_once(
+    tmp_path: Path, name: str, sound: Any
+) -> None:
+    clip = Clip.open(make_video(tmp_path / "film.mp4", 5, audio=["aac"]))
+    with pytest.raises(OutputError, match=r"cannot hold .* sound as it is"):
+        VideoWriter(tmp_path / name, clip, EncoderSettings(sound=sound)).check()
