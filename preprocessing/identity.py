@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ned.core.face.track import Track
+from ned.core.film.clip import Clip
 from preprocessing.window import Window, crop
 
 # Points of the mesh that expression moves little: eye corners, bridge and base of the nose,
 # forehead, temples and cheekbones.
 _RIGID = (33, 133, 362, 263, 168, 6, 197, 2, 98, 327, 10, 151, 127, 356, 234, 454, 116, 345)
 _FIRST, _SECOND = np.triu_indices(len(_RIGID), 1)
+_FRAMES = 8  # of a clip, that tell whose face it shows
 _PATCH = 24  # pixels, side of the mean portrait
 _LOOK_LIMIT = 0.8  # |horizontal share of the nose's direction| above which a frame says little
 _SHAPE_UNIT, _PORTRAIT_UNIT = 0.045, 0.17  # between two alike people in the same light (measured)
@@ -64,6 +67,44 @@ class Identity:
         """(1728,) mean portrait of unit length; zeros where nothing is known."""
         flat = self._portrait.ravel()
         return flat / (np.linalg.norm(flat) + 1e-9)
+
+    def numbers(self) -> dict[str, list[float]]:
+        """What a file can keep of it."""
+        return {
+            "shape": np.round(self.shape, 4).tolist(),
+            "portrait": np.round(self.portrait, 4).tolist(),
+        }
+
+    @classmethod
+    def of_numbers(cls, numbers: Mapping[str, Sequence[float]]) -> Identity:
+        """From `numbers`.
+
+        Raises:
+            ValueError: They are something else.
+        """
+        one = cls()
+        shape = np.array(numbers["shape"], np.float64)
+        portrait = np.array(numbers["portrait"], np.float64)
+        if shape.shape != one._shape.shape or portrait.size != one._portrait.size:
+            raise ValueError("an identity of another size")
+        one._shape, one._portrait = shape, portrait.reshape(one._portrait.shape)
+        one._weight = 1.0
+        return one
+
+
+def identity_in(clip: Clip, track: Track, identity: Identity | None = None) -> Identity:
+    """Whose face a track of a clip shows, from a few frames spread over it.
+
+    Args:
+        identity: to which they are added.
+    """
+    identity = identity or Identity()
+    present = np.flatnonzero(track.present)
+    for row in np.linspace(0, len(present) - 1, min(_FRAMES, len(present))).astype(int):
+        frame = clip.frame_at(int(present[row]))
+        points = track.landmarks(frame.index, frame.index + 1)[0]
+        identity.see(frame.rgb(), points, float(track.confidence[frame.index]))
+    return identity
 
 
 def unlikeness(identities: Sequence[Identity]) -> NDArray[np.float64]:

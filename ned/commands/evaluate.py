@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ from ned.evaluation.tracked_clip import TrackedClip
 from ned.evaluation.video_networks import Features, VideoNetworks, set_scores
 from ned.options import EvaluateOptions, is_still_name
 from preprocessing.track import track_faces
+
+log = logging.getLogger(__name__)
 
 _WRITE_EVERY = 60.0  # seconds
 
@@ -195,6 +198,16 @@ class Evaluator:
             actor=self._actor,
             progress=self._progress,
         )
+        counts = [seen[path].frames for path in (pair.source, pair.result)]
+        if counts[0] != counts[1]:
+            log.warning(
+                "%s has %d frames, %s %d; the first %d are compared, is it the right source?",
+                quoted(pair.source),
+                counts[0],
+                quoted(pair.result),
+                counts[1],
+                min(counts),
+            )
         comparison.run()
         self._features[pair.method].append(comparison.features)
         return PairResult(

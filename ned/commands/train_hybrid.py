@@ -23,6 +23,7 @@ from ned.core.progress import SILENT, Progress
 from ned.core.threads import single_threaded_opencv
 from ned.options.render import device_of
 from ned.options.train_hybrid import TrainHybridOptions
+from preprocessing.identity import Identity, identity_in
 
 if TYPE_CHECKING:
     from renderer.hybrid.footage import Footage
@@ -48,7 +49,8 @@ def train_hybrid(options: TrainHybridOptions, progress: Progress = SILENT) -> li
         folder.mkdir(parents=True, exist_ok=True)
     with single_threaded_opencv(), locked(folder / ".lock", folder):
         clips = clips_of(options.clips)
-        footage = footage_of(clips, options.size, options.actor, progress)
+        identity = Identity()
+        footage = footage_of(clips, options.size, options.actor, progress, identity)
         auto = options.precision == "auto" and is_short_fast(device)
         short = auto or options.precision == "bfloat16"
         settings = HybridSettings(
@@ -58,6 +60,7 @@ def train_hybrid(options: TrainHybridOptions, progress: Progress = SILENT) -> li
             "face_model": "rig",
             "clips": [str(path.resolve()) for path in clips],
             "actor": options.actor,
+            "identity": identity.numbers(),
             "held_out": options.held_out,
             "seed": options.seed,
             "precision": "bfloat16" if short else "float32",
@@ -97,9 +100,16 @@ def clips_of(paths: tuple[Path, ...]) -> list[Path]:
 
 
 def footage_of(
-    clips: list[Path], size: int, actor: int = 0, progress: Progress = SILENT
+    clips: list[Path],
+    size: int,
+    actor: int = 0,
+    progress: Progress = SILENT,
+    identity: Identity | None = None,
 ) -> Footage:
     """The faces of an actor in some clips, tracked and cut out.
+
+    Args:
+        identity: told whose face it is, if given.
 
     Raises:
         InputError: A clip cannot be read, or there is too little. NoFaceError: One has no face.
@@ -111,6 +121,8 @@ def footage_of(
     for path in clips:
         clip = Clip.open(path)
         performance = fit(track_actor(clip, actor, progress), rig, progress=progress)
+        if identity is not None:
+            identity_in(clip, performance.track, identity)
         takes.append((performance, _pictures(clip, len(performance), progress)))
     return Footage.of(takes, rig, size)
 

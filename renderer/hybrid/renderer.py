@@ -7,6 +7,7 @@ correction is taken into the full frame, where something moved: grain and detail
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -24,14 +25,18 @@ from ned.core.errors import InputError, quoted
 from ned.core.face.performance import Performance
 from ned.core.film.clip import Clip, Frame
 from ned.core.film.planes import Planes, samples_of_rgb
+from preprocessing.identity import Identity, identity_in, unlikeness
 from renderer.hybrid.face_crops import FaceCrops
 from renderer.hybrid.footage import draw_conditioning, stacked
 from renderer.hybrid.memory import ExpressionDescriptors, Memory, edited
 from renderer.hybrid.network import HybridNetwork, load_network
 from renderer.warp.renderer import FaceEdit, WarpRenderer
 
+log = logging.getLogger(__name__)
+
 NETWORK, MEMORY = "hybrid.safetensors", "memory.safetensors"
 
+_ANOTHER = 2.2  # unlikeness of faces from which they are taken for two people's
 _CHUNK = 16  # frames whose conditioning is drawn at once
 _MOVED = (0.002, 0.03)  # of a crop's side: moves below the first change nothing, above all
 _SPREAD = 0.02  # of the side, by which that is widened and softened
@@ -115,7 +120,24 @@ class HybridRenderer:
         Args:
             performance: directed. strength: (T,) share of the edit that each frame gets.
         """
+        self._compare(clip, performance)
         return _Drawing(self, clip, performance, strength, rig)
+
+    def _compare(self, clip: Clip, performance: Performance) -> None:
+        """Warn if the clip's face is unlike the one that was learnt."""
+        try:
+            learnt = Identity.of_numbers(self.record["identity"])
+        except (KeyError, TypeError, ValueError):  # of an earlier version
+            return
+        apart = unlikeness([learnt, identity_in(clip, performance.track)])[0, 1]
+        if apart > _ANOTHER:
+            log.warning(
+                "the face in %s is unlike the one that the hybrid renderer was trained on (%.1f; "
+                "takes of one actor are below %.1f); give the model of this actor",
+                quoted(clip.path),
+                apart,
+                _ANOTHER,
+            )
 
 
 class _Drawing:

@@ -25,6 +25,7 @@ from ned.core.errors import AssetError, InputError, OutputError
 from ned.core.face.performance import Performance
 from ned.core.film.clip import Clip, Frame
 from ned.core.training_loop import Interrupted
+from preprocessing.identity import identity_in
 from renderer.export import export_hybrid
 from renderer.hybrid import training
 from renderer.hybrid.examples import Batch, Examples
@@ -539,3 +540,17 @@ def test_headers_are_not_believed(change: dict[str, object], tmp_path: Path) -> 
     with pytest.raises(InputError) as caught:
         load_network(path)
     assert len(str(caught.value)) < 300 + len(str(path))
+
+
+def test_a_model_of_another_actor_is_told(
+    talking_clip: Path, performance: Performance, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = Clip.open(talking_clip)
+    own = identity_in(clip, performance.track).numbers()
+    other = {**own, "portrait": [-value for value in own["portrait"]]}
+    for identity, told in ((own, False), (other, True), (None, False)):
+        renderer = HybridRenderer.__new__(HybridRenderer)
+        renderer.record = {} if identity is None else {"identity": identity}
+        caplog.clear()
+        renderer._compare(clip, performance)
+        assert ("trained on" in caplog.text) == told
