@@ -129,9 +129,12 @@ def _rules(
         split = Timeline.split(options.trg_emotions, duration or end, known)
         return split.scaled(options.intensity)
 
+    # everything that can be wrong is found now
+    timelines = {path.stem: timeline(path.stem, one) for path, one in clips.items()}
+
     def change(name: str, performance: Performance) -> Performance:
         direction = Direction(
-            timeline(name, performance),
+            timelines[name],
             intensity=options.intensity,
             speech_lock=1.0 if options.freeze in ("auto", "mouth") else 0.0,
             seed=options.seed,
@@ -141,8 +144,6 @@ def _rules(
             changed = np.where(jaw, np.float32(0), changed)
         return dataclasses.replace(performance, directed=performance.units + changed)
 
-    for path, performance in clips.items():  # everything that can be wrong is found now
-        timeline(path.stem, performance)
     own = options.emotions
     return change, {
         "director": "procedural",

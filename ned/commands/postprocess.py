@@ -109,8 +109,9 @@ def _draw_films(
             clip = Clip.open(videos[path.stem])
             film = _film(experiment, clip)
             strength = edit_strength(performance)
-            made = _film_hash(options, name, clip, content_hash(path))
             record = Record.load(experiment.state_file(clip.path, "json"))
+            video = record.source_hash(clip.path)
+            made = _film_hash(options, name, video, content_hash(path))
             if record.made.get("film") != made or "film" not in record.done or not film.is_file():
                 record.begin({"film": made})
                 tags = provenance_tags(options.exp_name)
@@ -142,7 +143,7 @@ def _film(experiment: Actor, clip: Clip) -> Path:
     return experiment.folder / f"{clip.path.stem}{suffix if suffix in _CONTAINERS else '.mkv'}"
 
 
-def _film_hash(options: PostprocessOptions, name: str, clip: Clip, source: str) -> str:
+def _film_hash(options: PostprocessOptions, name: str, video: str, performance: str) -> str:
     folder = options.checkpoints_dir
     networks = []
     if folder is not None and name == "hybrid":
@@ -153,8 +154,8 @@ def _film_hash(options: PostprocessOptions, name: str, clip: Clip, source: str) 
         networks=networks,
         shading=options.shading,
         encoder=dataclasses.asdict(_settings(options)),
-        source=source,
-        video=content_hash(clip.path),
+        source=performance,
+        video=video,
     )
 
 
